@@ -1,0 +1,44 @@
+# Two commands on a fresh machine with Python 3.11+, git and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PROCEZO_HOME ?= $(CURDIR)
+export DAGSTER_HOME ?= $(PROCEZO_HOME)
+
+.PHONY: help setup demo test check ui lock images
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+setup: $(VENV)/.installed  ## make .venv with the pinned packages
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@echo "setup: making $(VENV) with the pinned packages (first time: about a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "setup: Python 3.11 to 3.13 is needed; name one with make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep -E "^uv==" requirements.lock)
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+	@echo "setup: done"
+
+demo: setup  ## make sample data, run its flow, load the databases, show where the results are
+	@$(BIN)/procezo demo
+
+test: setup  ## run the test suite
+	@echo "test: running the suite (two processes)"
+	@env -u PROCEZO_HOME -u DAGSTER_HOME $(BIN)/python -m pytest -n 2
+
+check: setup  ## format, lint and types
+	@echo "check: ruff format, ruff check, mypy --strict"
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+ui: setup  ## open the Dagster web UI on this folder as home
+	@echo "ui: http://127.0.0.1:3000 (Ctrl-C stops it)"
+	@$(BIN)/dagster dev -h 127.0.0.1 -p 3000
+
+lock: setup  ## resolve the pinned packages anew
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+	  --no-emit-index-url --no-annotate --no-header -o requirements.lock

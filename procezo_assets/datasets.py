@@ -1,0 +1,266 @@
+"""Names and paths: the home folder, datasets, stage folders and the files of a partition."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import date
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from procezo_assets.errors import DatasetError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+RAW_FOLDER = "00_raw"
+QUARANTINE_FOLDER = "quarantine"
+
+_DATASET_SEGMENT = re.compile(r"[^\x00-\x1f\x7f/\\|:*?\"<>,]+")
+_DAY_FOLDER = re.compile(r"day=(\d{4}-\d{2}-\d{2})")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder with `datasets/`, `flows/` and `treatments/`.
+
+    Args:
+        path: The absolute path of the home.
+    """
+
+    path: Path
+
+    @property
+    def datasets(self) -> Path:
+        """The folder of all datasets."""
+        return self.path / "datasets"
+
+    @property
+    def flows(self) -> Path:
+        """The folder of flow files."""
+        return self.path / "flows"
+
+    @property
+    def treatments(self) -> Path:
+        """The folder of the user's own treatments."""
+        return self.path / "treatments"
+
+    @property
+    def state(self) -> Path:
+        """The folder of what the project keeps for itself: locks and the embedded server."""
+        return self.path / ".procezo"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file."""
+        return self.path / "warehouse.duckdb"
+
+    def dataset(self, name: str) -> Dataset:
+        """Name a dataset, whether or not it exists.
+
+        Raises:
+            DatasetError: Where the name cannot be a dataset's.
+        """
+        return Dataset(self, check_dataset_name(name))
+
+    def existing_dataset(self, name: str) -> Dataset:
+        """Name a dataset that has a `00_raw/` folder.
+
+        Raises:
+            DatasetError: Where there is none of that name.
+        """
+        dataset = self.dataset(name)
+        if not dataset.raw.is_dir():
+            raise DatasetError(
+                f"there is no dataset '{name}' under {self.datasets}",
+                did_you_mean(name, self.dataset_names()) + f" (procezo init {name} makes it)",
+            )
+        return dataset
+
+    def dataset_names(self) -> list[str]:
+        """List the datasets on disk: every folder above a `00_raw/`, by its path, sorted."""
+        return sorted(self._find_datasets(self.datasets, ""))
+
+    def matching_datasets(self, patterns: Iterable[str]) -> list[str]:
+        """List the datasets on disk that one of the patterns names.
+
+        Args:
+            patterns: Names or shell patterns; `*` stays within one folder level.
+        """
+        return [
+            name
+            for name in self.dataset_names()
+            if any(matches_pattern(name, pattern) for pattern in patterns)
+        ]
+
+    def _find_datasets(self, folder: Path, prefix: str) -> Iterator[str]:
+        try:
+            entries = [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return
+        names = {entry.name for entry in entries}
+        if RAW_FOLDER in names and prefix:
+            if is_dataset_name(prefix):
+                yield prefix
+            return
+        for entry in entries:
+            yield from self._find_datasets(
+                folder / entry.name, f"{prefix}/{entry.name}" if prefix else entry.name
+            )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One experiment: the folder above a `00_raw/`.
+
+    Args:
+        home: The home it lives in.
+        name: Its path under `datasets/`, with `/` between folders.
+    """
+
+    home: Home
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """The dataset's folder."""
+        return self.home.datasets / self.name
+
+    @property
+    def raw(self) -> Path:
+        """The folder of raw files."""
+        return self.path / RAW_FOLDER
+
+    def stage(self, output: str) -> Path:
+        """The folder of a stage.
+
+        Args:
+            output: The stage's output folder, such as `20_clean`.
+        """
+        return self.path / output
+
+    def quarantine(self, flow: str) -> Path:
+        """The folder of the lines that a flow could not read."""
+        return self.path / QUARANTINE_FOLDER / flow
+
+    def lock(self, day: date) -> Path:
+        """The file that runs lock while they work on a day of this dataset."""
+        return self.home.state / "locks" / self.name / f"{day}.lock"
+
+
+class PartKey(NamedTuple):
+    """What one file of a partition holds.
+
+    Args:
+        device: The logger.
+        domain: The group of columns.
+        window: The aggregation window, where the stage has one (`10s`).
+    """
+
+    device: str
+    domain: str
+    window: str | None = None
+
+    def file_name(self, day: date) -> str:
+        """Name the parquet file: `<device>__<domain>__<day>[__<window>].parquet`."""
+        window = f"__{self.window}" if self.window else ""
+        return f"{self.device}__{self.domain}__{day}{window}.parquet"
+
+    def path(self, folder: Path, day: date) -> Path:
+        """The file's path under a stage's folder."""
+        return folder / f"domain={self.domain}" / f"day={day}" / self.file_name(day)
+
+
+def part_files(folder: Path, day: date) -> dict[PartKey, Path]:
+    """Find the files of a stage's partition.
+
+    Args:
+        folder: The stage's folder.
+        day: The UTC day.
+
+    Returns:
+        The path of each file, in the order of their keys.
+    """
+    found: dict[PartKey, Path] = {}
+    for domain_folder in _subfolders(folder, "domain="):
+        domain = domain_folder.name.removeprefix("domain=")
+        day_folder = domain_folder / f"day={day}"
+        if not day_folder.is_dir():
+            continue
+        middle = f"__{domain}__{day}"
+        for path in day_folder.glob("*.parquet"):
+            device, separator, window = path.stem.rpartition(middle)
+            if separator and device and not path.name.startswith("."):
+                found[PartKey(device, domain, window.removeprefix("__") or None)] = path
+    return dict(sorted(found.items(), key=lambda item: tuple(part or "" for part in item[0])))
+
+
+def stage_days(folder: Path) -> list[date]:
+    """List the days that a stage has files for, sorted."""
+    days = {
+        date.fromisoformat(match.group(1))
+        for domain_folder in _subfolders(folder, "domain=")
+        for day_folder in _subfolders(domain_folder, "day=")
+        if (match := _DAY_FOLDER.fullmatch(day_folder.name))
+        and any(entry.name.endswith(".parquet") for entry in os.scandir(day_folder))
+    }
+    return sorted(days)
+
+
+def raw_files(dataset: Dataset) -> list[Path]:
+    """List a dataset's raw files at any depth, sorted by their path; hidden ones are left out."""
+    if not dataset.raw.is_dir():
+        return []
+    return sorted(
+        path
+        for path in dataset.raw.rglob("*")
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(dataset.raw).parts)
+    )
+
+
+def matches_pattern(name: str, pattern: str) -> bool:
+    """Tell whether a dataset's name fits a shell pattern, folder level by folder level."""
+    names, patterns = name.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
+
+
+def is_dataset_name(name: str) -> bool:
+    """Tell whether a name can be a dataset's."""
+    segments = name.split("/")
+    return len(name) <= 200 and all(  # noqa: PLR2004 - partition keys and paths stay in their limits
+        _DATASET_SEGMENT.fullmatch(segment)
+        and segment == segment.strip()
+        and not segment.startswith(".")
+        and segment != RAW_FOLDER
+        and "..." not in segment  # Dagster's separator in partition ranges
+        for segment in segments
+    )
+
+
+def check_dataset_name(name: str) -> str:
+    """Return a dataset's name, or refuse it.
+
+    Raises:
+        DatasetError: Where it is absolute, has `..`, `|` or control characters, or is too long.
+    """
+    if not is_dataset_name(name):
+        raise DatasetError(
+            f"{name!r} cannot be a dataset's name",
+            "use letters, digits, '-', '_', '.' and blanks, with '/' between folders",
+        )
+    return name
+
+
+def _subfolders(folder: Path, prefix: str) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                Path(entry.path)
+                for entry in entries
+                if entry.name.startswith(prefix) and entry.is_dir()
+            )
+    except FileNotFoundError:
+        return []

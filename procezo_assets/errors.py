@@ -1,0 +1,107 @@
+"""The errors that users meet: one line that says what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ProcezoError(Exception):
+    """Base of every error that the command line prints as one line.
+
+    Args:
+        problem: What is wrong: the file, flow, step or partition, what was expected, what was found.
+        hint: What to do next.
+    """
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem, hint)  # both in args, so that the error survives pickling
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.problem}; {self.hint}" if self.hint else self.problem
+        return " ".join(text.split())
+
+
+class HomeError(ProcezoError):
+    """The home folder, or a path in it, is not what it should be."""
+
+
+class FlowError(ProcezoError):
+    """A flow file, or what a command asks of a flow, is wrong."""
+
+
+class ParameterError(ProcezoError):
+    """A treatment's parameters are unknown, mistyped or contradictory."""
+
+
+class TreatmentError(ProcezoError):
+    """A treatment cannot be loaded, or returned what no stage can hold."""
+
+
+class DatasetError(ProcezoError):
+    """A dataset is unknown or its name cannot be one."""
+
+
+class RawFileError(ProcezoError):
+    """A raw file cannot be read at all (bad lines are quarantined, never an error)."""
+
+
+class PartitionError(ProcezoError):
+    """A partition's files are missing or unreadable, or its days make no sense."""
+
+
+class FitError(ProcezoError):
+    """A treatment needs a fit that is not there."""
+
+
+class SchemaFailure(ProcezoError):
+    """A frame breaks the schema of its stage; nothing was written.
+
+    Args:
+        problem: Which stage and file.
+        hint: What to do next.
+        failures: One dict a failed check: column, check, count, examples.
+    """
+
+    def __init__(
+        self, problem: str, hint: str = "", failures: list[dict[str, object]] | None = None
+    ) -> None:
+        super().__init__(problem, hint)
+        self.failures = failures or []
+        self.args = (problem, hint, self.failures)
+
+
+class LedgerFailure(ProcezoError):
+    """Values or rows went missing in a treatment without being counted."""
+
+
+class StoreError(ProcezoError):
+    """A database or an export refuses what it was given, or cannot be reached."""
+
+
+class TransientStoreError(StoreError):
+    """A database cannot be reached just now; trying again may help."""
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """Hint at the valid name nearest to a wrong one, or list the valid ones.
+
+    Args:
+        name: What was written.
+        valid: The names that would do.
+
+    Returns:
+        A hint to end an error with.
+    """
+    names = sorted(valid)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    if not names:
+        return "there are none"
+    return "valid: " + ", ".join(names)
