@@ -54,6 +54,7 @@ def load_settings() -> Settings:
     home = settings.home.expanduser().absolute()
     if not home.is_dir():
         raise HomeError(
-            f"PROCEZO_HOME {home} is not a folder", "make it, or run in the folder that is your home"
+            f"PROCEZO_HOME {home} is not a folder",
+            "make it, or run in the folder that is your home",
         )
     return settings.model_copy(update={"home": home})

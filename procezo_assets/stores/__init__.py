@@ -1,0 +1,1 @@
+"""Where results live: parquet partitions, DuckDB, PostgreSQL and exported files."""

@@ -1,0 +1,327 @@
+"""What a treatment is: typed parameters, a function, and what the function hands back."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from procezo_assets.datasets import Home, PartKey, part_files, stage_days
+from procezo_assets.errors import TreatmentError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+Frame = pl.DataFrame
+Fit = dict[str, Any]
+
+
+class Parameters(BaseModel):
+    """Base of a treatment's parameters: unknown names are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+@dataclass(frozen=True)
+class PartAbout:
+    """What a treatment may know about the frame it is given.
+
+    Args:
+        device: The logger.
+        domain: The group of columns.
+        day: The UTC day.
+        window: The aggregation window, where the input stage has one.
+    """
+
+    device: str
+    domain: str
+    day: date
+    window: str | None = None
+
+
+@dataclass(frozen=True)
+class Treated:
+    """What a treatment makes of one frame, and what it did to rows and values.
+
+    The counts must balance, and `ledger.balance` holds them to it: of each column that the output
+    shares with the input, values in + added - removed = values out; of each column in `derived`,
+    the same against its source column; of each column in `accounted`, values in - removed = what
+    is accounted for.
+
+    Args:
+        frames: The output by window; the key None keeps the window of the input.
+        rows_removed: Rows dropped, by reason.
+        rows_added: Rows made, by reason.
+        values_removed: Values turned to null, by reason and output column.
+        values_added: Values made, by reason and output column.
+        derived: Source column of each new column.
+        accounted: Of each input column that does not live on under its own name, how many of its
+            values the output stands for.
+        warnings: What a person should look at, a sentence each.
+    """
+
+    frames: Mapping[str | None, Frame]
+    rows_removed: Mapping[str, int] = field(default_factory=dict)
+    rows_added: Mapping[str, int] = field(default_factory=dict)
+    values_removed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    values_added: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    derived: Mapping[str, str] = field(default_factory=dict)
+    accounted: Mapping[str, int] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageInput:
+    """The partitions that a loading treatment is to load: one dataset, one input stage.
+
+    Args:
+        home: The home folder.
+        flow: The flow's name.
+        dataset: The dataset's name.
+        stage: The input stage's name (`aggregated`).
+        folder: The input stage's folder.
+        output: The folder of the loading stage itself, for exports.
+        days: The days to load, sorted; their files are complete.
+        step: The loading stage's name.
+    """
+
+    home: Home
+    flow: str
+    dataset: str
+    stage: str
+    folder: Path
+    output: Path
+    days: tuple[date, ...]
+    step: str
+
+    def parts(self, day: date) -> dict[PartKey, Path]:
+        """The parquet files of a day, by device, domain and window."""
+        return part_files(self.folder, day)
+
+    def days_present(self) -> list[date]:
+        """All days of the dataset that the input stage has files for, sorted."""
+        return stage_days(self.folder)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a loading treatment did with one dataset.
+
+    Args:
+        dataset: The dataset's name.
+        rows: Rows loaded, by day.
+        tables: The tables or files that hold them now, for people.
+        failed: Days that could not be loaded, with the reason of each.
+        warnings: What a person should look at, a sentence each.
+    """
+
+    dataset: str
+    rows: Mapping[date, int]
+    tables: tuple[str, ...]
+    failed: Mapping[date, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+Kind = Literal["source", "frame", "folder", "load"]
+Bounds = Callable[[Any, str], tuple[float | None, float | None] | None]
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """A named treatment: how to call it and what its parameters are.
+
+    Args:
+        name: What flows call it.
+        kind: `source` reads raw files, `frame` maps one frame at a time, `folder` maps a folder
+            in the established layout, `load` acts on many days at the end of a run.
+        version: Raised whenever the same input gives another output.
+        parameters: The model of its parameters.
+        function: The function of that kind (see `treatment`, `loader`).
+        inputs: The standard input folders, the preferred first.
+        output: The standard output folder.
+        summary: One sentence on what it does.
+        fit: Makes the fit from `(device, frame)` pairs, for treatments that need one.
+        fits_domain: Tells whether frames of a domain take part in the fit.
+        bounds: The closed range that values of a domain lie in afterwards, where there is one.
+        origin: Where it comes from: `built in` or a path.
+    """
+
+    name: str
+    kind: Kind
+    version: str
+    parameters: type[Parameters]
+    function: Callable[..., Any]
+    inputs: tuple[str, ...] = ()
+    output: str = ""
+    summary: str = ""
+    fit: Callable[[Iterable[tuple[str, Frame]], Any], Fit] | None = None
+    fits_domain: Callable[[Any, str], bool] | None = None
+    bounds: Bounds | None = None
+    origin: str = "built in"
+
+    def apply(
+        self, frame: Frame, params: Parameters, about: PartAbout, fit: Fit | None = None
+    ) -> Treated:
+        """Run a frame treatment on one frame.
+
+        Args:
+            frame: `ts` (datetime[us, UTC], sorted), then values.
+            params: Its parameters.
+            about: Device, domain, day and window of the frame.
+            fit: The fit, for treatments that have one.
+
+        Raises:
+            TreatmentError: Where it returns what no stage can hold.
+        """
+        accepted = inspect.signature(self.function).parameters
+        extra: dict[str, Any] = {}
+        if "about" in accepted:
+            extra["about"] = about
+        if "fit" in accepted:
+            extra["fit"] = fit
+        result = self.function(frame, params, **extra)
+        if isinstance(result, Treated):
+            return result
+        if isinstance(result, pl.DataFrame):
+            return Treated({None: result})
+        raise TreatmentError(
+            f"treatment '{self.name}' returned {type(result).__name__}",
+            "return a frame with the column ts",
+        )
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+_MARK = "__procezo_treatment__"
+
+
+def treatment(
+    *,
+    parameters: type[Parameters] = Parameters,
+    version: str = "1",
+    name: str | None = None,
+    inputs: Sequence[str] = (),
+    output: str = "",
+    fit: Callable[[Iterable[tuple[str, Frame]], Any], Fit] | None = None,
+    fits_domain: Callable[[Any, str], bool] | None = None,
+    bounds: Bounds | None = None,
+) -> Callable[[F], F]:
+    """Register a function `(frame, params)` as a frame treatment.
+
+    The function may also take `about` (a `PartAbout`) and `fit` by keyword. It returns a frame
+    with `ts` and values, or a `Treated`. A frame annotated as `pandas.DataFrame` is handed over
+    and taken back as pandas.
+
+    Args:
+        parameters: The model of its parameters.
+        version: Raise it whenever the same input gives another output.
+        name: What flows call it; the function's name where left out.
+        inputs: The standard input folders, the preferred first.
+        output: The standard output folder.
+        fit: Makes the fit, for treatments that need one.
+        fits_domain: Tells whether frames of a domain take part in the fit.
+        bounds: The range that values of a domain lie in afterwards.
+    """
+
+    def mark(function: F) -> F:
+        made = Treatment(
+            name=name or function.__name__,
+            kind="frame",
+            version=version,
+            parameters=parameters,
+            function=function,
+            inputs=tuple(inputs),
+            output=output,
+            summary=_first_line(function),
+            fit=fit,
+            fits_domain=fits_domain,
+            bounds=bounds,
+        )
+        return _marked(function, made)
+
+    return mark
+
+
+def source(
+    *, parameters: type[Parameters], version: str, output: str, inputs: Sequence[str]
+) -> Callable[[F], F]:
+    """Register the function that turns raw lines into rows (there is one, `parse`)."""
+
+    def mark(function: F) -> F:
+        made = Treatment(
+            name=function.__name__,
+            kind="source",
+            version=version,
+            parameters=parameters,
+            function=function,
+            inputs=tuple(inputs),
+            output=output,
+            summary=_first_line(function),
+        )
+        return _marked(function, made)
+
+    return mark
+
+
+def loader(
+    *,
+    parameters: type[Parameters],
+    version: str = "1",
+    aliases: Sequence[tuple[str, str]] = (),
+    inputs: Sequence[str] = ("40_aggregated",),
+    output: str,
+) -> Callable[[F], F]:
+    """Register a function `(inputs, params)` that acts on many days at the end of a run.
+
+    The function takes a list of `StageInput`, one a dataset, and returns a list of `Loaded`.
+
+    Args:
+        parameters: The model of its parameters.
+        version: Raise it whenever the same input gives another output.
+        aliases: Other names that flows may call it, each with its standard output folder.
+        inputs: The standard input folders, the preferred first.
+        output: The standard output folder.
+    """
+
+    def mark(function: F) -> F:
+        made = [
+            Treatment(
+                name=name,
+                kind="load",
+                version=version,
+                parameters=parameters,
+                function=function,
+                inputs=tuple(inputs),
+                output=folder,
+                summary=_first_line(function),
+            )
+            for name, folder in [(function.__name__, output), *aliases]
+        ]
+        return _marked(function, *made)
+
+    return mark
+
+
+def marked_treatments(function: object) -> tuple[Treatment, ...]:
+    """The treatments that a function was registered as; empty where it is no treatment."""
+    if not _is_function(function):
+        return ()
+    return cast("tuple[Treatment, ...]", getattr(function, _MARK, ()))
+
+
+def _is_function(value: object) -> TypeIs[Callable[..., Any]]:
+    return inspect.isfunction(value)
+
+
+def _marked(function: F, *made: Treatment) -> F:
+    setattr(function, _MARK, made)
+    return function
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0]
