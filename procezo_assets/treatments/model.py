@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -129,6 +129,7 @@ class Loaded:
 
 
 Kind = Literal["source", "frame", "folder", "load"]
+FitFunction = Callable[[Mapping[str, pl.LazyFrame], Any], Fit]
 Bounds = Callable[[Any, str], tuple[float | None, float | None] | None]
 
 
@@ -146,7 +147,7 @@ class Treatment:
         inputs: The standard input folders, the preferred first.
         output: The standard output folder.
         summary: One sentence on what it does.
-        fit: Makes the fit from `(device, frame)` pairs, for treatments that need one.
+        fit: Makes the fit from all frames of each device, for treatments that need one.
         fits_domain: Tells whether frames of a domain take part in the fit.
         bounds: The closed range that values of a domain lie in afterwards, where there is one.
         origin: Where it comes from: `built in` or a path.
@@ -160,7 +161,7 @@ class Treatment:
     inputs: tuple[str, ...] = ()
     output: str = ""
     summary: str = ""
-    fit: Callable[[Iterable[tuple[str, Frame]], Any], Fit] | None = None
+    fit: FitFunction | None = None
     fits_domain: Callable[[Any, str], bool] | None = None
     bounds: Bounds | None = None
     origin: str = "built in"
@@ -207,7 +208,7 @@ def treatment(
     name: str | None = None,
     inputs: Sequence[str] = (),
     output: str = "",
-    fit: Callable[[Iterable[tuple[str, Frame]], Any], Fit] | None = None,
+    fit: FitFunction | None = None,
     fits_domain: Callable[[Any, str], bool] | None = None,
     bounds: Bounds | None = None,
 ) -> Callable[[F], F]:

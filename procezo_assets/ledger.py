@@ -1,0 +1,169 @@
+"""The conservation law of a treatment: every row and value in is a row or value out, or counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from procezo_assets.treatments.model import Treated
+
+UNCOUNTED = "uncounted"
+
+
+@dataclass
+class Ledger:
+    """Counts of one stage of one partition, over all its frames.
+
+    Args:
+        rows_in: Rows that came in.
+        rows_out: Rows that went out.
+        values_in: Values (not null) that came in.
+        values_out: Values that went out.
+        rows_removed: Rows dropped, by reason.
+        rows_added: Rows made, by reason.
+        values_removed: Values turned to null, by reason and column.
+        values_added: Values made, by reason and column.
+        imbalances: Where the law does not hold, a sentence each.
+    """
+
+    rows_in: int = 0
+    rows_out: int = 0
+    values_in: int = 0
+    values_out: int = 0
+    rows_removed: Counter[str] = field(default_factory=Counter)
+    rows_added: Counter[str] = field(default_factory=Counter)
+    values_removed: dict[str, Counter[str]] = field(default_factory=dict)
+    values_added: dict[str, Counter[str]] = field(default_factory=dict)
+    imbalances: list[str] = field(default_factory=list)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row and value is accounted for."""
+        return not self.imbalances
+
+    def removed_by_reason(self) -> dict[str, int]:
+        """Values turned to null, by reason; reasons without any are left out."""
+        return _totals(self.values_removed)
+
+    def added_by_reason(self) -> dict[str, int]:
+        """Values made, by reason; reasons without any are left out."""
+        return _totals(self.values_added)
+
+    def enter(self, name: str, before: pl.DataFrame, treated: Treated) -> None:
+        """Enter what a treatment made of one frame, and hold it to the law.
+
+        Args:
+            name: The frame, for the sentences of `imbalances`.
+            before: What it was given.
+            treated: What it handed back.
+        """
+        counts_in = value_counts(before)
+        self.rows_in += before.height
+        self.values_in += sum(counts_in.values())
+        self.rows_removed.update(_positive(treated.rows_removed))
+        self.rows_added.update(_positive(treated.rows_added))
+        _enter_values(self.values_removed, treated.values_removed)
+        _enter_values(self.values_added, treated.values_added)
+        rows_out = sum(frame.height for frame in treated.frames.values())
+        self.rows_out += rows_out
+        expected = (
+            before.height - sum(treated.rows_removed.values()) + sum(treated.rows_added.values())
+        )
+        if rows_out != expected:
+            self.imbalances.append(f"{name}: {rows_out} rows out, {expected} accounted for")
+        outputs = [value_counts(frame) for frame in treated.frames.values()]
+        self.values_out += sum(sum(counts.values()) for counts in outputs)
+        if treated.accounted is not None:
+            self._balance_accounted(name, counts_in, treated)
+        else:
+            self._balance_columns(name, counts_in, outputs, treated)
+
+    def _balance_accounted(self, name: str, counts_in: dict[str, int], treated: Treated) -> None:
+        for column, count in counts_in.items():
+            stands_for = (treated.accounted or {}).get(column, 0)
+            stands_for += _of_column(treated.values_removed, column)
+            if stands_for != count:
+                self.imbalances.append(
+                    f"{name}, {column}: {count} values in, {stands_for} accounted for"
+                )
+
+    def _balance_columns(
+        self,
+        name: str,
+        counts_in: dict[str, int],
+        outputs: list[dict[str, int]],
+        treated: Treated,
+    ) -> None:
+        counts_out = outputs[0] if outputs else {}
+        for column, source in {**{column: column for column in counts_in}, **treated.derived}.items():
+            if not source:
+                continue
+            expected = (
+                counts_in.get(source, 0)
+                - _of_column(treated.values_removed, column)
+                + _of_column(treated.values_added, column)
+            )
+            if counts_out.get(column, 0) != expected:
+                self.imbalances.append(
+                    f"{name}, {column}: {counts_out.get(column, 0)} values out, "
+                    f"{expected} accounted for"
+                )
+
+
+def value_counts(frame: pl.DataFrame) -> dict[str, int]:
+    """Count the values (not null) of each column beside `ts` and `device`."""
+    return {
+        column: frame[column].count() for column in frame.columns if column not in {"ts", "device"}
+    }
+
+
+def count_differences(before: pl.DataFrame, treated: Treated) -> Treated:
+    """Count what a treatment that counts nothing itself did to rows and values.
+
+    A user's function returns a plain frame; the differences are entered as `uncounted`, so that
+    they are seen, if not explained.
+
+    Args:
+        before: What it was given.
+        treated: What it handed back, with one frame.
+    """
+    after = treated.frames[None]
+    removed: dict[str, int] = {}
+    added: dict[str, int] = {}
+    counts_in, counts_out = value_counts(before), value_counts(after)
+    for column in {**counts_in, **counts_out}:
+        difference = counts_out.get(column, 0) - counts_in.get(column, 0)
+        if difference:
+            (added if difference > 0 else removed)[column] = abs(difference)
+    rows = after.height - before.height
+    return Treated(
+        treated.frames,
+        rows_removed={UNCOUNTED: -rows} if rows < 0 else {},
+        rows_added={UNCOUNTED: rows} if rows > 0 else {},
+        values_removed={UNCOUNTED: removed} if removed else {},
+        values_added={UNCOUNTED: added} if added else {},
+        warnings=treated.warnings,
+    )
+
+
+def _enter_values(
+    into: dict[str, Counter[str]], counts: Mapping[str, Mapping[str, int]]
+) -> None:
+    for reason, columns in counts.items():
+        if found := _positive(columns):
+            into.setdefault(reason, Counter()).update(found)
+
+
+def _of_column(counts: Mapping[str, Mapping[str, int]], column: str) -> int:
+    return sum(columns.get(column, 0) for columns in counts.values())
+
+
+def _positive(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
+
+
+def _totals(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    return {reason: sum(columns.values()) for reason, columns in counts.items()}

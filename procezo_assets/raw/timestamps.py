@@ -1,0 +1,87 @@
+"""Timestamps as raw files write them, to UTC."""
+
+from __future__ import annotations
+
+import polars as pl
+
+UTC_MICROSECONDS = pl.Datetime("us", "UTC")
+
+# RFC 3339 with the liberties of ISO 8601: a blank for T, no seconds, no zone, no time at all.
+_ISO = (
+    r"^([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[Tt ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]+))?)?"
+    r" ?(?:([Zz])|([+-])([01][0-9]|2[0-3]):?([0-5][0-9])?)?)?$"
+)
+
+
+def parse_timestamps(texts: pl.Series, *, tz: str) -> pl.DataFrame:
+    """Read ISO 8601 timestamps.
+
+    A zone in the text wins; a text without one is local time in `tz`. Digits beyond the microsecond
+    are cut off.
+
+    Args:
+        texts: Strings, one a row.
+        tz: IANA name of the zone of texts without one.
+
+    Returns:
+        `ts` (datetime[us, UTC]) and `problem` (string): null where `ts` is not, else
+        `timestamp` (cannot be read), `nonexistent_time` or `ambiguous_time` (the local clock
+        skipped or repeated it).
+    """
+    groups = (
+        texts.rename("text")
+        .str.strip_chars()
+        .str.extract_groups(_ISO)
+        .struct.rename_fields(
+            ["date", "minute", "second", "fraction", "utc", "sign", "zone_h", "zone_m"]
+        )
+        .struct.unnest()
+    )
+    read = groups.select(
+        naive=pl.concat_str(
+            "date",
+            pl.lit("T"),
+            pl.col("minute").fill_null("00:00"),
+            pl.lit(":"),
+            pl.col("second").fill_null("00"),
+        ).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
+        + pl.duration(
+            microseconds=pl.col("fraction")
+            .fill_null("0")
+            .str.pad_end(6, "0")
+            .str.slice(0, 6)
+            .cast(pl.Int64)
+        ),
+        # chrono reads :60 as a leap second and rolls it over; the line does not say which it means
+        sound=pl.col("date").is_not_null() & (pl.col("second").fill_null("00") < "60"),
+        has_zone=pl.col("utc").is_not_null() | pl.col("sign").is_not_null(),
+        offset_minutes=(
+            pl.col("zone_h").cast(pl.Int64).fill_null(0) * 60
+            + pl.col("zone_m").cast(pl.Int64).fill_null(0)
+        )
+        * pl.when(pl.col("sign") == "-").then(-1).otherwise(1),
+    ).with_columns(naive=pl.when("sound").then("naive"))
+    zoned = (pl.col("naive") - pl.duration(minutes="offset_minutes")).dt.replace_time_zone("UTC")
+    if tz == "UTC" or bool(read["has_zone"].all()):
+        return read.select(
+            ts=zoned, problem=pl.when(pl.col("naive").is_null()).then(pl.lit("timestamp"))
+        )
+    local = pl.col("naive").dt.replace_time_zone(tz, ambiguous="null", non_existent="null")
+    either = pl.col("naive").dt.replace_time_zone(tz, ambiguous="earliest", non_existent="null")
+    return (
+        read.with_columns(
+            ts=pl.when("has_zone").then(zoned).otherwise(local.dt.convert_time_zone("UTC")),
+            exists=either.is_not_null(),
+        )
+        .with_columns(
+            problem=pl.when(pl.col("ts").is_not_null())
+            .then(None)
+            .when(pl.col("naive").is_null())
+            .then(pl.lit("timestamp"))
+            .when("exists")
+            .then(pl.lit("ambiguous_time"))
+            .otherwise(pl.lit("nonexistent_time"))
+        )
+        .select("ts", "problem")
+    )

@@ -1,0 +1,138 @@
+"""`aggregate`: summaries over time windows, one file a window."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from procezo_assets.treatments.durations import DAY_US, Duration, microseconds
+from procezo_assets.treatments.model import Frame, Parameters, Treated, treatment
+
+Metric = Literal["mean", "std", "min", "max", "median", "count"]
+
+
+class AggregateParameters(Parameters):
+    """Windows and metrics."""
+
+    windows: tuple[Duration, ...] = Field(
+        ("10s", "60s", "5min", "1h"),
+        min_length=1,
+        description="Lengths of the windows, one file each; bins are aligned to midnight UTC.",
+    )
+    metrics: tuple[Metric, ...] = Field(
+        ("mean", "std", "min", "max"),
+        min_length=1,
+        description="What is computed of the values in a bin, nulls skipped (`std` with n - 1).",
+    )
+    decimals: int | None = Field(
+        None, ge=0, le=15, description="Round results to this many decimals."
+    )
+
+
+@treatment(
+    parameters=AggregateParameters,
+    version="1",
+    inputs=("35_normalized", "30_transform", "25_resampled", "20_clean", "10_parsed"),
+    output="40_aggregated",
+)
+def aggregate(frame: Frame, params: AggregateParameters) -> Treated:
+    """Summarise values over time windows, one frame a window.
+
+    Args:
+        frame: `ts` (sorted), then columns; only numeric ones are summarised.
+        params: Windows and metrics.
+
+    Returns:
+        For each window `ts` (start of the bin), then `<column>__raw__<metric>`, or
+        `<column>__<metric>` where the column's name already has `__`. Empty bins between the first
+        and the last are rows of nulls, their `count` 0.
+    """
+    columns = [column for column, dtype in frame.schema.items() if dtype.is_numeric()]
+    accounted = dict.fromkeys(columns, 0)
+    frames: dict[str | None, Frame] = {}
+    for window in params.windows:
+        binned = _bins(frame, columns, microseconds(window), params.metrics)
+        for column in columns:
+            in_bins = int(binned[f"{column} count"].sum())
+            # the window that accounts for fewest values speaks for all of them
+            first = window == params.windows[0]
+            accounted[column] = in_bins if first else min(accounted[column], in_bins)
+        frames[window] = binned.select(
+            "ts",
+            *(
+                _rounded(f"{column} {metric}", binned.schema, params.decimals).alias(
+                    result_name(column, metric)
+                )
+                for column in columns
+                for metric in params.metrics
+            ),
+        )
+    return Treated(
+        frames,
+        rows_removed={"aggregated": frame.height},
+        rows_added={"bins": sum(result.height for result in frames.values())},
+        accounted=accounted,
+    )
+
+
+def result_name(column: str, metric: str) -> str:
+    """Name a metric's column: `m0__raw__mean`, `m0__sqrt_inv__mean`."""
+    return f"{column}__{metric}" if "__" in column else f"{column}__raw__{metric}"
+
+
+def _bins(frame: Frame, columns: list[str], width: int, metrics: tuple[Metric, ...]) -> Frame:
+    computed = dict.fromkeys([*metrics, "count"])
+    # Slices of a sorted frame, not a hash: a float sum then has one order on any number of cores.
+    grouped = frame.group_by_dynamic(
+        "ts", every=f"{width}us", offset=f"{_offset(frame, width)}us", start_by="window"
+    ).agg(
+        _metric(column, metric).alias(f"{column} {metric}")
+        for column in columns
+        for metric in computed
+    )
+    if grouped.is_empty():
+        return grouped
+    every = pl.datetime_range(
+        grouped["ts"][0],
+        grouped["ts"][-1],
+        f"{width}us",
+        time_unit="us",
+        time_zone="UTC",
+        eager=True,
+    )
+    return (
+        every.alias("ts")
+        .to_frame()
+        .join(grouped, on="ts", how="left", maintain_order="left")
+        .with_columns(pl.col(f"{column} count").fill_null(0) for column in columns)
+    )
+
+
+def _offset(frame: Frame, width: int) -> int:
+    """Where bins must start after the epoch's own multiples, to be aligned to midnight."""
+    if frame.is_empty() or DAY_US % width == 0:
+        return 0
+    day = frame.select(pl.col("ts").first().dt.truncate("1d").dt.epoch("us")).item()
+    return int(day % width)
+
+
+def _metric(column: str, metric: str) -> pl.Expr:
+    values = pl.col(column)
+    return {
+        "mean": values.mean,
+        # rounding leaves 1e-17 of equal values; their deviation is zero
+        "std": lambda: (
+            pl.when(values.min() == values.max()).then(values.std() * 0).otherwise(values.std())
+        ),
+        "min": values.min,
+        "max": values.max,
+        "median": values.median,
+        "count": lambda: values.count().cast(pl.Int64),
+    }[metric]()
+
+
+def _rounded(column: str, schema: pl.Schema, decimals: int | None) -> pl.Expr:
+    values = pl.col(column)
+    return values if decimals is None or not schema[column].is_float() else values.round(decimals)

@@ -1,0 +1,123 @@
+"""`clean`: repeated timestamps dropped, impossible values and spikes turned to null."""
+
+from __future__ import annotations
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from procezo_assets.treatments.model import Frame, Parameters, PartAbout, Treated, treatment
+
+
+class DomainLimits(BaseModel):
+    """What values a domain can have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_value: float | None = Field(None, description="Smallest possible value, in its own unit.")
+    max_value: float | None = Field(None, description="Largest possible value, in its own unit.")
+    spike_window: int = Field(
+        10, ge=1, description="Rows of the centred rolling median that spikes are measured from."
+    )
+    spike_threshold: float | None = Field(
+        None, gt=0, description="Distance from the median beyond which a value is a spike."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> DomainLimits:
+        if self.min_value is not None and self.max_value is not None:
+            if self.min_value > self.max_value:
+                raise ValueError(f"min_value {self.min_value} is above max_value {self.max_value}")
+        return self
+
+
+class CleanParameters(Parameters):
+    """What `clean` removes."""
+
+    drop_duplicates: bool = Field(
+        True, description="Keep the first row of each timestamp and drop the others."
+    )
+    domains: dict[str, DomainLimits] = Field(
+        {
+            "bio_signal": DomainLimits(
+                min_value=0, max_value=800, spike_window=10, spike_threshold=100
+            ),
+            "environment": DomainLimits(
+                min_value=-10, max_value=50, spike_window=7, spike_threshold=5
+            ),
+        },
+        description="Limits by domain; domains without any pass unchanged.",
+    )
+
+
+def _bounds(params: CleanParameters, domain: str) -> tuple[float | None, float | None] | None:
+    limits = params.domains.get(domain)
+    return (limits.min_value, limits.max_value) if limits else None
+
+
+@treatment(
+    parameters=CleanParameters,
+    version="1",
+    inputs=("10_parsed",),
+    output="20_clean",
+    bounds=_bounds,
+)
+def clean(frame: Frame, params: CleanParameters, *, about: PartAbout) -> Treated:
+    """Drop repeated timestamps, then turn values out of range and spikes to null.
+
+    Args:
+        frame: `ts` (sorted), then numeric columns.
+        params: Limits by domain.
+        about: Names the domain.
+
+    Returns:
+        The same columns; counts `repeated_timestamp` (rows and their values), `out_of_range` and
+        `spike`.
+    """
+    values = [column for column in frame.columns if column != "ts"]
+    rows_removed: dict[str, int] = {}
+    removed: dict[str, dict[str, int]] = {}
+    kept = frame
+    if params.drop_duplicates:
+        kept = frame.filter(pl.col("ts").is_first_distinct())
+        if kept.height < frame.height:
+            rows_removed["repeated_timestamp"] = frame.height - kept.height
+            removed["repeated_timestamp"] = _fewer(frame, kept, values)
+    limits = params.domains.get(about.domain)
+    if limits is None or not values:
+        return Treated({None: kept}, rows_removed=rows_removed, values_removed=removed)
+    in_range = kept.with_columns(
+        pl.when(_within(column, limits)).then(column).alias(column) for column in values
+    )
+    removed["out_of_range"] = _fewer(kept, in_range, values)
+    cleaned = in_range
+    if limits.spike_threshold is not None:
+        cleaned = in_range.with_columns(
+            pl.when(_distance_from_median(column, limits.spike_window) <= limits.spike_threshold)
+            .then(column)
+            .alias(column)
+            for column in values
+        )
+        removed["spike"] = _fewer(in_range, cleaned, values)
+    return Treated({None: cleaned}, rows_removed=rows_removed, values_removed=removed)
+
+
+def _within(column: str, limits: DomainLimits) -> pl.Expr:
+    within = pl.col(column).is_not_null()
+    if limits.min_value is not None:
+        within = within & (pl.col(column) >= limits.min_value)
+    if limits.max_value is not None:
+        within = within & (pl.col(column) <= limits.max_value)
+    return within
+
+
+def _distance_from_median(column: str, window: int) -> pl.Expr:
+    """Distance from the centred rolling median; an even window reaches one row further back."""
+    values = pl.col(column).cast(pl.Float64)
+    median = values.rolling_median(window_size=window, min_samples=1, center=True)
+    return (values - median).abs()
+
+
+def _fewer(before: Frame, after: Frame, columns: list[str]) -> dict[str, int]:
+    """Count by column how many values are gone; columns that lost none are left out."""
+    lost = {column: before[column].count() - after[column].count() for column in columns}
+    return {column: count for column, count in lost.items() if count}

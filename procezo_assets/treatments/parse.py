@@ -1,0 +1,252 @@
+"""`parse`: the text fields of a device-day to typed rows, one frame a domain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Annotated, Literal
+from zoneinfo import available_timezones
+
+import polars as pl
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from procezo_assets.datasets import RAW_FOLDER
+from procezo_assets.treatments.model import Frame, Parameters, Treated, source
+
+RESERVED_COLUMNS = frozenset({"ts", "device", "dataset", "domain", "day", "window"})
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INT64 = (-(2**63), 2**63 - 1)
+_INT64_DIGITS = 19
+
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"'{name}' is no IANA time zone (such as Europe/Paris)")
+    return name
+
+
+def _as_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+ZoneName = Annotated[str, AfterValidator(_known_zone)]
+Instant = Annotated[
+    datetime | None,
+    BeforeValidator(lambda value: value or None),
+    AfterValidator(lambda value: value and _as_utc(value)),
+]
+
+
+class DomainColumns(BaseModel):
+    """Which keys a domain takes, and as what."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prefix: str | None = Field(
+        None, min_length=1, description="Takes keys of this prefix followed by digits only."
+    )
+    columns: tuple[str, ...] = Field((), description="Takes these keys, in this order.")
+    dtype: Literal["int", "float"] = Field("float", description="Type of the values.")
+    rename: dict[str, str] = Field({}, description="New names of columns, by key.")
+
+    @model_validator(mode="after")
+    def _check(self) -> DomainColumns:
+        if self.prefix is None and not self.columns:
+            raise ValueError("a domain needs a prefix or columns")
+        reserved = RESERVED_COLUMNS & {*self.columns, *self.rename.values()}
+        if reserved - set(self.rename):
+            raise ValueError(f"column name '{min(reserved)}' is reserved; rename it")
+        return self
+
+    def takes(self, key: str) -> bool:
+        """Tell whether the domain takes a key."""
+        return key in self.columns or bool(self._numbered and self._numbered.fullmatch(key))
+
+    def order(self, keys: list[str]) -> list[str]:
+        """Put keys in the order of the columns: as declared, then by number."""
+        declared = [key for key in self.columns if key in keys]
+        start = len(self.prefix or "")
+        numbered = sorted(set(keys) - set(declared), key=lambda key: (int(key[start:]), key))
+        return declared + numbered
+
+    @cached_property
+    def _numbered(self) -> re.Pattern[str] | None:
+        return re.compile(re.escape(self.prefix) + "[0-9]+") if self.prefix else None
+
+
+class Substitution(BaseModel):
+    """A replacement in the names of raw files, before the device is read from them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    src: str = Field(min_length=1, description="Text to replace.")
+    target: str = Field("", description="What to put in its place.")
+
+
+DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class ParseParameters(Parameters):
+    """How raw files are read."""
+
+    format: Literal["kv_csv", "csv"] = Field(
+        "kv_csv",
+        description="`kv_csv`: a timestamp, then key:value fields; `csv`: a header names columns.",
+    )
+    delimiter: str = Field(
+        ";", min_length=1, max_length=1, description="The character between fields."
+    )
+    tz: ZoneName = Field(
+        "UTC", description="Zone of timestamps that name none (IANA name, such as Europe/Paris)."
+    )
+    timestamp_column: str | None = Field(
+        None,
+        description="csv: the column that holds the timestamp; `ts`, or else the first, where unset.",
+    )
+    domains: dict[DomainName, DomainColumns] = Field(
+        {
+            "bio_signal": DomainColumns(prefix="m", dtype="int"),
+            "environment": DomainColumns(columns=("outdoor_temp",), dtype="float"),
+        },
+        min_length=1,
+        description="The groups of columns, by name; keys that none takes are counted and named.",
+    )
+    file_name_substitute: tuple[Substitution, ...] = Field(
+        (), description="Replacements in file names, in order, before the device is read from them."
+    )
+    device_pattern: str | None = Field(
+        None,
+        description="Regular expression with a group `device`, searched in the file's name; where "
+        "unset, the device is the last `_` segment before the first date.",
+    )
+    from_: Instant = Field(
+        None, alias="from", description="Rows before this instant are excluded (ISO 8601)."
+    )
+    to: Instant = Field(None, description="Rows at or after this instant are excluded (ISO 8601).")
+
+    @model_validator(mode="after")
+    def _check(self) -> ParseParameters:
+        if self.from_ and self.to and self.from_ >= self.to:
+            raise ValueError(f"'from' {self.from_} is not before 'to' {self.to}")
+        if self.device_pattern is not None:
+            try:
+                groups = re.compile(self.device_pattern).groupindex
+            except re.error as error:
+                raise ValueError(f"device_pattern: {error}") from None
+            if "device" not in groups:
+                raise ValueError("device_pattern has no group (?P<device>…)")
+        self._check_claims()
+        return self
+
+    def _check_claims(self) -> None:
+        seen: dict[str, str] = {}
+        for name, domain in self.domains.items():
+            for other_name, other in self.domains.items():
+                if name < other_name and domain.prefix and domain.prefix == other.prefix:
+                    raise ValueError(
+                        f"domains '{name}' and '{other_name}' both take prefix '{domain.prefix}'"
+                    )
+                if name != other_name:
+                    for key in domain.columns:
+                        if other.takes(key):
+                            raise ValueError(
+                                f"domains '{name}' and '{other_name}' both take column '{key}'"
+                            )
+            for target in domain.rename.values():
+                if seen.setdefault(f"{name}/{target}", name) and (
+                    list(domain.rename.values()).count(target) > 1
+                ):
+                    raise ValueError(f"domain '{name}' renames two columns to '{target}'")
+
+    def domain_of(self, key: str) -> str | None:
+        """Name the domain that takes a key, if any."""
+        return next((name for name, domain in self.domains.items() if domain.takes(key)), None)
+
+
+@source(parameters=ParseParameters, version="1", output="10_parsed", inputs=(RAW_FOLDER,))
+def parse(rows: Frame, params: ParseParameters) -> dict[str, Treated]:
+    """Read raw lines as typed rows, split by domain.
+
+    Args:
+        rows: The rows of one device-day, sorted: `ts` (datetime[us, UTC]), then string columns
+            `key:<name>`.
+        params: How to read them.
+
+    Returns:
+        For each domain a frame of all rows: `ts`, then its columns (Int64 or Float64), and the
+        counts of values that are `not_number` or `not_integer`.
+    """
+    treated: dict[str, Treated] = {}
+    keys = [column.removeprefix("key:") for column in rows.columns if column.startswith("key:")]
+    for name, domain in params.domains.items():
+        removed: dict[str, dict[str, int]] = {}
+        columns: list[pl.Series] = [rows["ts"]]
+        for key in domain.order([key for key in keys if params.domain_of(key) == name]):
+            values, reasons = read_numbers(rows[f"key:{key}"], dtype=domain.dtype)
+            column = domain.rename.get(key, key)
+            columns.append(values.alias(column))
+            for reason, count in reasons.items():
+                removed.setdefault(reason, {})[column] = count
+        treated[name] = Treated({None: pl.DataFrame(columns)}, values_removed=removed)
+    return treated
+
+
+def read_numbers(
+    texts: pl.Series, *, dtype: Literal["int", "float"]
+) -> tuple[pl.Series, dict[str, int]]:
+    """Read decimals with an optional sign and exponent.
+
+    Args:
+        texts: Strings; null where a line lacks the key.
+        dtype: `int` reads whole values in any spelling (`12`, `12.0`, `1e3`).
+
+    Returns:
+        Int64 or Float64 values, and how many texts became null: `not_integer`, or `not_number`
+        (no decimal, nan, inf, or beyond the type).
+    """
+    target = pl.Int64 if dtype == "int" else pl.Float64
+    trimmed = texts.str.strip_chars()
+    values = trimmed.cast(target, strict=False)
+    if dtype == "float":
+        values = values.to_frame("v").select(pl.when(pl.col("v").is_finite()).then("v")).to_series()
+    unread = trimmed.filter(values.is_null() & trimmed.is_not_null())
+    if unread.is_empty():
+        return values, {}
+    readings = {text: _read_number(text, dtype) for text in unread.unique().to_list()}
+    reasons: dict[str, int] = {}
+    for text, number in unread.value_counts().rows():
+        reading = readings[text]
+        if isinstance(reading, str):
+            reasons[reading] = reasons.get(reading, 0) + number
+    slow = {text: reading for text, reading in readings.items() if not isinstance(reading, str)}
+    if slow:
+        reread = trimmed.replace_strict(
+            list(slow), list(slow.values()), default=None, return_dtype=target
+        )
+        values = values.fill_null(reread)
+    return values, reasons
+
+
+def _read_number(text: str, dtype: Literal["int", "float"]) -> int | float | str:
+    if not _NUMBER.fullmatch(text):
+        return "not_number"
+    exact = Decimal(text)
+    if dtype == "float":
+        return "not_number"  # a decimal that no finite float holds: the cast took the others
+    if exact.is_zero():
+        return 0
+    if exact.adjusted() >= _INT64_DIGITS:
+        return "not_number"
+    if exact.adjusted() < 0 or exact != exact.to_integral_value():
+        return "not_integer"
+    whole = int(exact)
+    return whole if _INT64[0] <= whole <= _INT64[1] else "not_number"
+
+
+def claims(params: ParseParameters) -> Callable[[str], bool]:
+    """Tell of a key whether any domain takes it."""
+    return lambda key: params.domain_of(key) is not None

@@ -1,0 +1,143 @@
+"""`resample`: irregular samples onto a regular grid, short gaps filled."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from procezo_assets.treatments.durations import DAY_US, Duration, microseconds
+from procezo_assets.treatments.model import Frame, Parameters, PartAbout, Treated, treatment
+
+Method = Literal["nearest", "first", "last", "mean"]
+MASK_SUFFIX = "__is_interpolated"
+
+
+class ResampleParameters(Parameters):
+    """The grid and what fills it."""
+
+    freq: Duration = Field("1s", description="Length of a bin of the grid (`500ms`, `1s`, `1min`).")
+    max_gap_fill_s: float = Field(
+        2, ge=0, description="Longest gap that is filled forward, in seconds."
+    )
+    agg_method: dict[str, Method] = Field(
+        {"bio_signal": "nearest"},
+        description="What becomes of several samples in one bin, by domain: the first that is not "
+        "null (`nearest`, `first`), the `last`, or their `mean`; other domains take the mean.",
+    )
+    long_gaps: Literal["leave", "fill_head"] = Field(
+        "leave",
+        description="Longer gaps stay null throughout (`leave`), or have their first bins filled "
+        "up to the limit (`fill_head`).",
+    )
+    mask: bool = Field(
+        False, description=f"Add `<column>{MASK_SUFFIX}`, true where a value was filled."
+    )
+
+
+@treatment(parameters=ResampleParameters, version="1", inputs=("20_clean",), output="25_resampled")
+def resample(frame: Frame, params: ResampleParameters, *, about: PartAbout) -> Treated:
+    """Floor samples to a regular grid, one row a bin, and fill short gaps forward.
+
+    The grid starts at the first bin with any value and ends at the bin of the last row. A gap is a
+    run of nulls in one column on that grid; the limit is ceil(`max_gap_fill_s` / `freq`) bins.
+
+    Args:
+        frame: `ts` (sorted), then numeric columns.
+        params: Grid and filling.
+        about: Names the domain.
+
+    Returns:
+        The same columns, integers as integers; counts `merged` and `gap_fill` (values), and
+        `merged`, `before_first_value` and `grid` (rows).
+    """
+    columns = [column for column in frame.columns if column != "ts"]
+    step = microseconds(params.freq)
+    method = params.agg_method.get(about.domain, "mean")
+    binned = (
+        frame.with_columns(_floor(step))
+        .group_by("ts", maintain_order=True)
+        .agg(_merge(frame, column, method) for column in columns)
+    )
+    merged = {column: frame[column].count() - binned[column].count() for column in columns}
+    rows_removed = {"merged": frame.height - binned.height}
+    has_value = binned.select(
+        any=pl.any_horizontal(
+            [pl.col(column).is_not_null() for column in columns] or [pl.lit(False)]
+        )
+    )["any"]
+    first = has_value.arg_max() if has_value.any() else None
+    leading = binned.height if first is None else first
+    kept = binned[leading:]
+    rows_removed["before_first_value"] = leading
+    grid = _grid(kept, step)
+    gridded = grid.join(kept, on="ts", how="left", maintain_order="left")
+    limit = math.ceil(params.max_gap_fill_s * 1_000_000 / step)
+    filled = gridded.with_columns(
+        _fill(column, limit, head=params.long_gaps == "fill_head") for column in columns
+    )
+    added = {column: filled[column].count() - gridded[column].count() for column in columns}
+    if params.mask:
+        filled = _with_masks(gridded, filled, columns)
+    return Treated(
+        {None: filled},
+        rows_removed=rows_removed,
+        rows_added={"grid": filled.height - kept.height},
+        values_removed={"merged": merged},
+        values_added={"gap_fill": added},
+        derived={column + MASK_SUFFIX: "" for column in columns if params.mask},
+    )
+
+
+def _floor(step: int) -> pl.Expr:
+    midnight = pl.col("ts").dt.truncate("1d")
+    into_day = (pl.col("ts") - midnight).dt.total_microseconds()
+    return midnight + pl.duration(microseconds=into_day // step * step)
+
+
+def _merge(frame: Frame, column: str, method: Method) -> pl.Expr:
+    values = pl.col(column).drop_nulls()
+    if method == "last":
+        return values.last()
+    if method == "mean" and frame.schema[column] != pl.Boolean:
+        mean = values.mean()
+        if frame.schema[column].is_integer():
+            mean = mean.round(0, mode="half_to_even").cast(frame.schema[column])
+        return mean.alias(column)
+    return values.first()
+
+
+def _grid(kept: Frame, step: int) -> Frame:
+    if kept.is_empty():
+        return kept.select("ts")
+    first, last = kept["ts"][0], kept["ts"][-1]
+    grid = pl.datetime_range(
+        first, last, interval=f"{step}us", time_unit="us", time_zone="UTC", eager=True
+    ).alias("ts")
+    if DAY_US % step:  # the last bin before midnight is short, so that the day's grid ends there
+        grid = grid.filter(grid <= last)
+    return grid.to_frame()
+
+
+def _fill(column: str, limit: int, *, head: bool) -> pl.Expr:
+    values = pl.col(column)
+    if head:
+        return values.forward_fill(limit=limit) if limit else values
+    place = pl.int_range(pl.len(), dtype=pl.Int64)
+    known = pl.when(values.is_not_null()).then(place)
+    before = known.forward_fill()
+    after = known.backward_fill().fill_null(pl.len().cast(pl.Int64))
+    short = after - before - 1 <= limit
+    return pl.when(values.is_null() & short).then(values.forward_fill()).otherwise(values)
+
+
+def _with_masks(gridded: Frame, filled: Frame, columns: list[str]) -> Frame:
+    masks = {
+        column: (gridded[column].is_null() & filled[column].is_not_null()) for column in columns
+    }
+    ordered = [filled["ts"]]
+    for column, mask in masks.items():
+        ordered += [filled[column], mask.alias(column + MASK_SUFFIX)]
+    return pl.DataFrame(ordered)
