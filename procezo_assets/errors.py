@@ -59,7 +59,7 @@ class FitError(ProcezoError):
     """A treatment needs a fit that is not there."""
 
 
-class SchemaFailure(ProcezoError):
+class SchemaError(ProcezoError):
     """A frame breaks the schema of its stage; nothing was written.
 
     Args:
@@ -76,7 +76,7 @@ class SchemaFailure(ProcezoError):
         self.args = (problem, hint, self.failures)
 
 
-class LedgerFailure(ProcezoError):
+class LedgerError(ProcezoError):
     """Values or rows went missing in a treatment without being counted."""
 
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from procezo_assets.treatments.model import Treated
-
-UNCOUNTED = "uncounted"
+from procezo_assets.treatments.treated import Treated, value_counts
 
 
 @dataclass
@@ -98,7 +96,10 @@ class Ledger:
         treated: Treated,
     ) -> None:
         counts_out = outputs[0] if outputs else {}
-        for column, source in {**{column: column for column in counts_in}, **treated.derived}.items():
+        for column, source in {
+            **{column: column for column in counts_in},
+            **treated.derived,
+        }.items():
             if not source:
                 continue
             expected = (
@@ -113,45 +114,7 @@ class Ledger:
                 )
 
 
-def value_counts(frame: pl.DataFrame) -> dict[str, int]:
-    """Count the values (not null) of each column beside `ts` and `device`."""
-    return {
-        column: frame[column].count() for column in frame.columns if column not in {"ts", "device"}
-    }
-
-
-def count_differences(before: pl.DataFrame, treated: Treated) -> Treated:
-    """Count what a treatment that counts nothing itself did to rows and values.
-
-    A user's function returns a plain frame; the differences are entered as `uncounted`, so that
-    they are seen, if not explained.
-
-    Args:
-        before: What it was given.
-        treated: What it handed back, with one frame.
-    """
-    after = treated.frames[None]
-    removed: dict[str, int] = {}
-    added: dict[str, int] = {}
-    counts_in, counts_out = value_counts(before), value_counts(after)
-    for column in {**counts_in, **counts_out}:
-        difference = counts_out.get(column, 0) - counts_in.get(column, 0)
-        if difference:
-            (added if difference > 0 else removed)[column] = abs(difference)
-    rows = after.height - before.height
-    return Treated(
-        treated.frames,
-        rows_removed={UNCOUNTED: -rows} if rows < 0 else {},
-        rows_added={UNCOUNTED: rows} if rows > 0 else {},
-        values_removed={UNCOUNTED: removed} if removed else {},
-        values_added={UNCOUNTED: added} if added else {},
-        warnings=treated.warnings,
-    )
-
-
-def _enter_values(
-    into: dict[str, Counter[str]], counts: Mapping[str, Mapping[str, int]]
-) -> None:
+def _enter_values(into: dict[str, Counter[str]], counts: Mapping[str, Mapping[str, int]]) -> None:
     for reason, columns in counts.items():
         if found := _positive(columns):
             into.setdefault(reason, Counter()).update(found)

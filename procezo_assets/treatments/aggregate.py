@@ -36,6 +36,7 @@ class AggregateParameters(Parameters):
     version="1",
     inputs=("35_normalized", "30_transform", "25_resampled", "20_clean", "10_parsed"),
     output="40_aggregated",
+    unique_ts=lambda _: True,
 )
 def aggregate(frame: Frame, params: AggregateParameters) -> Treated:
     """Summarise values over time windows, one frame a window.

@@ -60,6 +60,8 @@ def _bounds(params: CleanParameters, domain: str) -> tuple[float | None, float |
     inputs=("10_parsed",),
     output="20_clean",
     bounds=_bounds,
+    keeps_types=True,
+    unique_ts=lambda params: params.drop_duplicates,
 )
 def clean(frame: Frame, params: CleanParameters, *, about: PartAbout) -> Treated:
     """Drop repeated timestamps, then turn values out of range and spikes to null.

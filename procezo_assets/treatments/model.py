@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict
 
 from procezo_assets.datasets import Home, PartKey, part_files, stage_days
 from procezo_assets.errors import TreatmentError
+from procezo_assets.treatments.treated import Frame as Frame
+from procezo_assets.treatments.treated import Treated as Treated
+from procezo_assets.treatments.treated import count_differences
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-Frame = pl.DataFrame
 Fit = dict[str, Any]
 
 
@@ -43,37 +45,6 @@ class PartAbout:
     domain: str
     day: date
     window: str | None = None
-
-
-@dataclass(frozen=True)
-class Treated:
-    """What a treatment makes of one frame, and what it did to rows and values.
-
-    The counts must balance, and `ledger.balance` holds them to it: of each column that the output
-    shares with the input, values in + added - removed = values out; of each column in `derived`,
-    the same against its source column; of each column in `accounted`, values in - removed = what
-    is accounted for.
-
-    Args:
-        frames: The output by window; the key None keeps the window of the input.
-        rows_removed: Rows dropped, by reason.
-        rows_added: Rows made, by reason.
-        values_removed: Values turned to null, by reason and output column.
-        values_added: Values made, by reason and output column.
-        derived: Source column of each new column.
-        accounted: Of each input column that does not live on under its own name, how many of its
-            values the output stands for.
-        warnings: What a person should look at, a sentence each.
-    """
-
-    frames: Mapping[str | None, Frame]
-    rows_removed: Mapping[str, int] = field(default_factory=dict)
-    rows_added: Mapping[str, int] = field(default_factory=dict)
-    values_removed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    values_added: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    derived: Mapping[str, str] = field(default_factory=dict)
-    accounted: Mapping[str, int] | None = None
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +121,9 @@ class Treatment:
         fit: Makes the fit from all frames of each device, for treatments that need one.
         fits_domain: Tells whether frames of a domain take part in the fit.
         bounds: The closed range that values of a domain lie in afterwards, where there is one.
+        keeps_types: Whether columns keep the types that their domain declares.
+        unique_ts: Tells of its parameters whether timestamps are unique afterwards; None keeps
+            what the input stage promises.
         origin: Where it comes from: `built in` or a path.
     """
 
@@ -164,6 +138,8 @@ class Treatment:
     fit: FitFunction | None = None
     fits_domain: Callable[[Any, str], bool] | None = None
     bounds: Bounds | None = None
+    keeps_types: bool = False
+    unique_ts: Callable[[Any], bool] | None = None
     origin: str = "built in"
 
     def apply(
@@ -190,7 +166,7 @@ class Treatment:
         if isinstance(result, Treated):
             return result
         if isinstance(result, pl.DataFrame):
-            return Treated({None: result})
+            return count_differences(frame, result)
         raise TreatmentError(
             f"treatment '{self.name}' returned {type(result).__name__}",
             "return a frame with the column ts",
@@ -211,6 +187,8 @@ def treatment(
     fit: FitFunction | None = None,
     fits_domain: Callable[[Any, str], bool] | None = None,
     bounds: Bounds | None = None,
+    keeps_types: bool = False,
+    unique_ts: Callable[[Any], bool] | None = None,
 ) -> Callable[[F], F]:
     """Register a function `(frame, params)` as a frame treatment.
 
@@ -227,6 +205,8 @@ def treatment(
         fit: Makes the fit, for treatments that need one.
         fits_domain: Tells whether frames of a domain take part in the fit.
         bounds: The range that values of a domain lie in afterwards.
+        keeps_types: Whether columns keep the types that their domain declares.
+        unique_ts: Tells of the parameters whether timestamps are unique afterwards.
     """
 
     def mark(function: F) -> F:
@@ -242,6 +222,8 @@ def treatment(
             fit=fit,
             fits_domain=fits_domain,
             bounds=bounds,
+            keeps_types=keeps_types,
+            unique_ts=unique_ts,
         )
         return _marked(function, made)
 
@@ -263,6 +245,7 @@ def source(
             inputs=tuple(inputs),
             output=output,
             summary=_first_line(function),
+            keeps_types=True,
         )
         return _marked(function, made)
 

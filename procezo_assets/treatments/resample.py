@@ -37,7 +37,14 @@ class ResampleParameters(Parameters):
     )
 
 
-@treatment(parameters=ResampleParameters, version="1", inputs=("20_clean",), output="25_resampled")
+@treatment(
+    parameters=ResampleParameters,
+    version="1",
+    inputs=("20_clean", "10_parsed"),
+    output="25_resampled",
+    keeps_types=True,
+    unique_ts=lambda _: True,
+)
 def resample(frame: Frame, params: ResampleParameters, *, about: PartAbout) -> Treated:
     """Floor samples to a regular grid, one row a bin, and fill short gaps forward.
 

@@ -1,0 +1,93 @@
+"""Fits: readable JSON under a stage's folder, one a version, named by its content's hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from procezo_assets.datasets import part_files, stage_days
+from procezo_assets.errors import FitError
+from procezo_assets.stores.parquet import write_atomically
+from procezo_assets.treatments.model import Fit, Parameters, Treatment
+
+_FOLDER = "fits"
+_CURRENT = "current"
+
+
+@dataclass(frozen=True)
+class StoredFit:
+    """A fit and its name.
+
+    Args:
+        content: What the treatment made.
+        sha256: Hash of the file's bytes.
+        path: The file.
+    """
+
+    content: Fit
+    sha256: str
+    path: Path
+
+
+def current_fit(stage_folder: Path) -> StoredFit | None:
+    """Read the fit that a stage applies, if it has one.
+
+    Args:
+        stage_folder: The fitted stage's folder.
+
+    Raises:
+        FitError: Where the file is damaged.
+    """
+    pointer = stage_folder / _FOLDER / _CURRENT
+    if not pointer.is_file():
+        return None
+    path = pointer.with_name(pointer.read_text().strip())
+    try:
+        data = path.read_bytes()
+        return StoredFit(json.loads(data), hashlib.sha256(data).hexdigest(), path)
+    except (OSError, ValueError) as error:
+        raise FitError(f"fit {path} cannot be read: {error}", "fit again with --refit") from None
+
+
+def make_fit(
+    treatment: Treatment, params: Parameters, *, input_folder: Path, stage_folder: Path
+) -> StoredFit:
+    """Fit on all available days and make the result the current fit.
+
+    Args:
+        treatment: A treatment that has a fit.
+        params: Its parameters.
+        input_folder: The input stage's folder.
+        stage_folder: The fitted stage's folder.
+
+    Raises:
+        FitError: Where there are no days to fit on.
+    """
+    if treatment.fit is None:
+        raise FitError(f"treatment '{treatment.name}' has no fit")
+    files: dict[str, list[Path]] = {}
+    for day in stage_days(input_folder):
+        for key, path in part_files(input_folder, day).items():
+            if treatment.fits_domain is None or treatment.fits_domain(params, key.domain):
+                files.setdefault(key.device, []).append(path)
+    if not files:
+        raise FitError(
+            f"there is nothing to fit on in {input_folder}", "run the stages before it first"
+        )
+    frames = {
+        device: pl.scan_parquet(paths, hive_partitioning=False, missing_columns="insert").drop(
+            "device"
+        )
+        for device, paths in files.items()
+    }
+    content = treatment.fit(frames, params)
+    data = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+    digest = hashlib.sha256(data).hexdigest()
+    path = stage_folder / _FOLDER / f"{digest[:16]}.json"
+    write_atomically(path, data)
+    write_atomically(path.with_name(_CURRENT), f"{path.name}\n".encode())
+    return StoredFit(content, digest, path)

@@ -1,0 +1,104 @@
+"""Parameters given by people: validated, explained in one line where wrong, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from procezo_assets.errors import ParameterError, did_you_mean
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validated(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
+    """Validate values against a model.
+
+    Args:
+        model: The model.
+        values: What a person wrote.
+        where: Names file and step, for the error.
+
+    Raises:
+        ParameterError: Names the parameter, what was expected, and the nearest valid name.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        problem, hint = explain(error, model)
+        raise ParameterError(f"{where}: {problem}", hint) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
+    """Say what is wrong first, and what to do: problem and hint, neither shows secrets."""
+    first = error.errors(include_url=False)[0]
+    loc = [part for part in first["loc"] if not _is_branch(part)]
+    name = ".".join(map(str, loc)) or "value"
+    if first["type"] == "extra_forbidden":
+        return f"unknown parameter '{name}'", did_you_mean(str(loc[-1]), _names_at(model, loc[:-1]))
+    if first["type"] == "missing":
+        return f"parameter '{name}' is missing", "add it"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if first["type"] == "value_error":
+        return f"parameter '{name}': {message}" if loc else message, ""
+    return f"parameter '{name}': {message}", f"found {_shown(first['input'])}"
+
+
+def parameter_names(model: type[BaseModel]) -> list[str]:
+    """The names by which a model's fields are given."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def canonical_json(model: BaseModel) -> str:
+    """Write a model as JSON with sorted keys, secrets masked."""
+    return json.dumps(
+        model.model_dump(mode="json", by_alias=True), sort_keys=True, ensure_ascii=False
+    )
+
+
+def parameters_hash(model: BaseModel) -> str:
+    """Hash effective parameters: sha256 of their canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical_json(model).encode()).hexdigest()
+
+
+def _names_at(model: type[BaseModel], loc: Iterable[object]) -> list[str]:
+    """The valid names at a place inside a model, read from its JSON schema."""
+    schema = model.model_json_schema(by_alias=True)
+    definitions = schema.get("$defs", {})
+    node: dict[str, Any] = schema
+    for part in loc:
+        options = [_resolved(option, definitions) for option in _options(node)]
+        found: dict[str, Any] = {}
+        for option in options:
+            found = option.get("properties", {}).get(part) or found
+            extra = option.get("additionalProperties", option.get("items"))
+            found = found or (extra if isinstance(extra, dict) else {})
+        node = _resolved(found, definitions)
+    names: list[str] = []
+    for option in _options(node):
+        names.extend(_resolved(option, definitions).get("properties", {}))
+    return names
+
+
+def _options(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node, *node.get("anyOf", [])]
+
+
+def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    reference = node.get("$ref", "")
+    found: dict[str, Any] = definitions.get(reference.rpartition("/")[2], node)
+    return found
+
+
+def _is_branch(part: object) -> bool:
+    """Whether part of a location names a branch of a union rather than something a person wrote."""
+    return isinstance(part, str) and ("[" in part or part in {"str", "int", "float", "bool"})
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - one line stays one

@@ -1,0 +1,236 @@
+"""The raw files of a dataset as one flow reads them: which days they touch, and a day's rows."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+import polars as pl
+
+from procezo_assets.datasets import Dataset, raw_files
+from procezo_assets.errors import RawFileError
+from procezo_assets.raw.kv_csv import FieldCounts
+from procezo_assets.raw.reader import (
+    Limits,
+    RawFile,
+    RawLines,
+    device_name,
+    read_fields,
+    read_lines,
+)
+from procezo_assets.treatments.parse import ParseParameters
+
+# Lines of files are kept between finding their days and reading them, up to this much raw text.
+_KEPT_BYTES = 256 * 1024**2
+_READERS = 2
+
+
+@dataclass(frozen=True)
+class FileCounts:
+    """What became of the lines of a raw file.
+
+    Args:
+        file: Which file.
+        sha256: Hash of its bytes.
+        size: Its bytes.
+        lines: All its lines.
+        rows: Lines that are rows.
+        quarantined: Lines in quarantine, by reason.
+        excluded: Rows outside the flow's own bounds.
+        blank: Blank lines.
+        header: Header lines.
+        days: Rows by UTC day.
+        first: First timestamp of a row.
+        last: Last timestamp of a row.
+        balanced: Whether every line ended in exactly one place.
+        same_as: The file of the same device with the same bytes that is read instead.
+    """
+
+    file: RawFile
+    sha256: str
+    size: int
+    lines: int
+    rows: int
+    quarantined: dict[str, int]
+    excluded: int
+    blank: int
+    header: int
+    days: dict[date, int]
+    first: datetime | None
+    last: datetime | None
+    balanced: bool
+    same_as: str | None = None
+
+
+@dataclass(frozen=True)
+class DeviceDay:
+    """The rows of one device on one day, from whatever files they come.
+
+    Args:
+        rows: `ts` (sorted; ties by file name, then line), then string columns `key:<name>`.
+        digest: sha256 of the raw lines in that order.
+        fields: What was met in their fields.
+    """
+
+    rows: pl.DataFrame = field(repr=False)
+    digest: str
+    fields: FieldCounts
+
+
+class RawSource:
+    """The raw files of a dataset, read once to learn their days and again for each day's rows.
+
+    Args:
+        dataset: The dataset.
+        params: How to read the files.
+        limits: Which timestamps the flow takes.
+    """
+
+    def __init__(self, dataset: Dataset, params: ParseParameters, limits: Limits) -> None:
+        self.dataset = dataset
+        self.params = params
+        self.limits = limits
+        self.files: dict[str, FileCounts] = {}
+        self.unreadable: dict[RawFile, RawFileError] = {}
+        self._kept: dict[str, RawLines] = {}
+        self._kept_bytes = 0
+        self._uses: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def scan(self, on_read: Callable[[RawLines], None] | None = None) -> None:
+        """Read every file and count its lines, days and duplicates.
+
+        Args:
+            on_read: Called with each file's lines, for instance to keep what is quarantined.
+        """
+        found = [
+            RawFile(path, name, device_name(name, self.params, dataset=self.dataset.name))
+            for path in raw_files(self.dataset)
+            for name in [path.relative_to(self.dataset.raw).as_posix()]
+        ]
+        with ThreadPoolExecutor(_READERS) as readers:
+            counts = list(readers.map(lambda file: self._count(file, on_read), found))
+        first_of: dict[tuple[str, str], str] = {}
+        for counted in counts:
+            if counted is None:
+                continue
+            name = counted.file.name
+            earlier = first_of.setdefault((counted.file.device, counted.sha256), name)
+            if earlier != name:
+                counted = FileCounts(**{**vars(counted), "same_as": earlier})  # noqa: PLW2901
+                self._forget(name)
+            self.files[name] = counted
+
+    @property
+    def days(self) -> list[date]:
+        """The UTC days that rows of any file belong to, sorted."""
+        return sorted({day for counted in self.files.values() for day in counted.days})
+
+    def files_of(self, day: date) -> list[FileCounts]:
+        """The files with rows of a day, without repeated uploads, by name."""
+        return [
+            counted
+            for counted in self.files.values()
+            if day in counted.days and counted.same_as is None
+        ]
+
+    def unreadable_on(self, day: date) -> RawFileError | None:
+        """The error of an unreadable file whose name says it is of that day."""
+        return next((e for file, e in self.unreadable.items() if file.named_day == day), None)
+
+    def want(self, days: Iterable[date]) -> None:
+        """Announce which days will be read, so that files are let go of after their last one."""
+        for day in days:
+            self._uses.update(counted.file.name for counted in self.files_of(day))
+
+    def read_day(self, day: date) -> dict[str, DeviceDay]:
+        """Read the rows of a day, by device.
+
+        Raises:
+            RawFileError: Where a file of that day cannot be read, or changed since the scan.
+        """
+        pieces: dict[str, list[pl.DataFrame]] = {}
+        counts: dict[str, FieldCounts] = {}
+        for counted in self.files_of(day):
+            lines = self._lines(counted)
+            rows = lines.rows.filter(pl.col("ts").dt.date() == day)
+            fields, met = read_fields(lines, rows, self.params)
+            located = rows.with_columns(file=pl.lit(counted.file.name)).with_columns(fields)
+            if lines.columns:  # what a csv line says depends on its header
+                header = self.params.delimiter.join(lines.columns)
+                located = located.with_columns(text=pl.lit(header + "\n") + pl.col("text"))
+            pieces.setdefault(counted.file.device, []).append(located)
+            counts.setdefault(counted.file.device, FieldCounts()).add(met)
+        return {device: _device_day(pieces[device], counts[device]) for device in sorted(pieces)}
+
+    def _count(
+        self, file: RawFile, on_read: Callable[[RawLines], None] | None
+    ) -> FileCounts | None:
+        try:
+            lines = read_lines(file, self.params, self.limits)
+        except RawFileError as error:
+            self.unreadable[file] = error
+            return None
+        if on_read is not None:
+            on_read(lines)
+        self._keep(lines)
+        days = lines.rows["ts"].dt.date().value_counts(sort=False)
+        reasons = lines.quarantined["reason"].value_counts(sort=False)
+        return FileCounts(
+            file=file,
+            sha256=lines.sha256,
+            size=lines.size,
+            lines=lines.lines,
+            rows=lines.rows.height,
+            quarantined=dict(sorted(reasons.rows())),
+            excluded=lines.excluded,
+            blank=lines.blank,
+            header=lines.header,
+            days=dict(sorted(days.rows())),
+            first=_instant(lines.rows["ts"].min()),
+            last=_instant(lines.rows["ts"].max()),
+            balanced=lines.balanced,
+        )
+
+    def _keep(self, lines: RawLines) -> None:
+        with self._lock:
+            if self._kept_bytes + lines.size <= _KEPT_BYTES:
+                self._kept[lines.file.name] = lines
+                self._kept_bytes += lines.size
+
+    def _forget(self, name: str) -> None:
+        lines = self._kept.pop(name, None)
+        self._kept_bytes -= lines.size if lines else 0
+
+    def _lines(self, counted: FileCounts) -> RawLines:
+        name = counted.file.name
+        with self._lock:
+            lines = self._kept.get(name)
+        if lines is None:
+            lines = read_lines(counted.file, self.params, self.limits)
+            if lines.sha256 != counted.sha256:
+                raise RawFileError(
+                    f"raw file {counted.file.path} changed while it was read",
+                    "run again when its writer is done",
+                )
+            self._keep(lines)
+        with self._lock:
+            self._uses[name] -= 1
+            if self._uses[name] == 0:
+                self._forget(name)
+        return lines
+
+
+def _device_day(pieces: list[pl.DataFrame], counts: FieldCounts) -> DeviceDay:
+    rows = pl.concat(pieces, how="diagonal").sort("ts", "file", "line")
+    digest = hashlib.sha256("\n".join(rows["text"]).encode())
+    return DeviceDay(rows.drop("file", "line", "text"), digest.hexdigest(), counts)
+
+
+def _instant(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None

@@ -1,0 +1,167 @@
+"""pandera schemas of stages, built from the flow's domains, and what breaks them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from procezo_assets.datasets import PartKey
+from procezo_assets.errors import SchemaError
+from procezo_assets.flows import Flow, Stage
+from procezo_assets.treatments.model import Parameters
+from procezo_assets.treatments.parse import ParseParameters
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
+
+_EXAMPLES = 5
+_DTYPES: dict[str, pl.DataType] = {"int": pl.Int64(), "float": pl.Float64()}
+_VALUE_DTYPES = (pl.Int64, pl.Float64, pl.Boolean, pl.String)
+
+
+@dataclass(frozen=True)
+class StageRules:
+    """What holds for the files of a stage.
+
+    Args:
+        stage: The stage's name.
+        unique_ts: Whether a timestamp occurs once in a file.
+        domains: The declared type of each domain's columns, while the stages keep them.
+        bounds: The closed range of a domain's values, where the stage promises one.
+    """
+
+    stage: str
+    unique_ts: bool
+    domains: dict[str, str]
+    bounds: dict[str, tuple[float | None, float | None]]
+
+
+def stage_rules(
+    flow: Flow, stage: Stage, dataset: str, params: dict[str, Parameters]
+) -> StageRules:
+    """Work out what holds for a stage's files from the stages that lead to it.
+
+    Args:
+        flow: The flow.
+        stage: One of its stages.
+        dataset: The dataset, whose overrides count.
+        params: The effective parameters of stages, by name; others are taken from the flow.
+    """
+    lineage: list[Stage] = []
+    at: Stage | None = stage
+    while at is not None:
+        lineage.insert(0, at)
+        at = flow.input_of(at)
+
+    def effective(one: Stage) -> Parameters:
+        return params.get(one.name) or flow.parameters(one, dataset)
+
+    unique = False
+    for one in lineage:
+        promise = one.treatment.unique_ts
+        unique = promise(effective(one)) if promise else unique
+    declared = effective(lineage[0])
+    names: dict[str, str] = {}
+    if isinstance(declared, ParseParameters) and all(s.treatment.keeps_types for s in lineage):
+        names = {name: domain.dtype for name, domain in declared.domains.items()}
+    bounds: dict[str, tuple[float | None, float | None]] = {}
+    if stage.treatment.bounds is not None and isinstance(declared, ParseParameters):
+        for domain in declared.domains:
+            found = stage.treatment.bounds(effective(stage), domain)
+            if found:
+                bounds[domain] = found
+    return StageRules(stage.name, unique, names, bounds)
+
+
+def check_schema(rules: StageRules, key: PartKey, frame: pl.DataFrame) -> None:
+    """Hold a frame to the rules of its stage.
+
+    Args:
+        rules: What holds.
+        key: Which file.
+        frame: `ts`, then values.
+
+    Raises:
+        SchemaError: Its `failures` hold one dict a failed check: column, check, count, examples.
+    """
+    import pandera.errors  # noqa: PLC0415 - loads pandas
+    import pandera.polars as pa  # noqa: PLC0415
+
+    schema = _schema(
+        rules.unique_ts,
+        rules.domains.get(key.domain),
+        rules.bounds.get(key.domain),
+        tuple((name, str(dtype)) for name, dtype in frame.schema.items() if name != "ts"),
+    )
+    try:
+        schema.validate(frame, lazy=True)
+    except (pandera.errors.SchemaErrors, pa.errors.SchemaError) as error:
+        failures = _failures(error)
+        first = failures[0]
+        raise SchemaError(
+            f"stage '{rules.stage}', {key.device} {key.domain}: column '{first['column']}' breaks "
+            f"the schema ({first['check']}, {first['count']} times)",
+            "nothing was written; this is a defect of the treatment, please report it",
+            failures,
+        ) from None
+
+
+@functools.lru_cache(maxsize=512)
+def _schema(
+    unique_ts: bool,  # noqa: FBT001 - positional for the cache
+    dtype: str | None,
+    bounds: tuple[float | None, float | None] | None,
+    columns: Sequence[tuple[str, str]],
+) -> pa.DataFrameSchema:
+    import pandera.polars as pa  # noqa: PLC0415
+
+    ordered = pa.Check(
+        _strictly_rising if unique_ts else _never_falling,
+        name="strictly_rising" if unique_ts else "never_falling",
+        error="timestamps are sorted" + (" and unique" if unique_ts else ""),
+    )
+    fields: dict[str, Any] = {
+        "ts": pa.Column(pl.Datetime("us", "UTC"), checks=[ordered], nullable=False)
+    }
+    low, high = bounds or (None, None)
+    checks = [
+        *([pa.Check.ge(low)] if low is not None else []),
+        *([pa.Check.le(high)] if high is not None else []),
+    ]
+    valid = {str(known()): known for known in _VALUE_DTYPES}
+    for name, found in columns:
+        expected: Any = (
+            _DTYPES[dtype] if dtype and "__" not in name else valid.get(found, pl.Float64)
+        )
+        numeric = found in {"Int64", "Float64"}
+        fields[name] = pa.Column(expected, checks=checks if numeric else [], nullable=True)
+    return pa.DataFrameSchema(fields, strict=True, ordered=True, unique_column_names=True)
+
+
+def _strictly_rising(data: Any) -> pl.LazyFrame:  # noqa: ANN401 - pandera's PolarsData
+    steps = pl.col(data.key).diff()
+    lazy: pl.LazyFrame = data.lazyframe.select((steps > pl.duration()).fill_null(value=True))
+    return lazy
+
+
+def _never_falling(data: Any) -> pl.LazyFrame:  # noqa: ANN401
+    steps = pl.col(data.key).diff()
+    lazy: pl.LazyFrame = data.lazyframe.select((steps >= pl.duration()).fill_null(value=True))
+    return lazy
+
+
+def _failures(error: Any) -> list[dict[str, object]]:  # noqa: ANN401 - two unrelated classes
+    cases = error.failure_cases
+    if not isinstance(cases, pl.DataFrame):
+        return [{"column": "", "check": str(error), "count": 1, "examples": []}]
+    if "check" not in cases.columns:
+        cases = cases.with_columns(check=pl.lit(str(error.check)), column=pl.lit(""))
+    grouped = cases.group_by("column", "check", maintain_order=True).agg(
+        pl.len().alias("count"),
+        pl.col("failure_case").cast(pl.String).head(_EXAMPLES).alias("examples"),
+    )
+    return grouped.to_dicts()

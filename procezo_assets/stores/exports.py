@@ -1,0 +1,324 @@
+"""Exports: the files that a stage's days are joined into, a file a device."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from filelock import FileLock, Timeout
+from pydantic import Field, field_validator, model_validator
+
+from procezo_assets.errors import StoreError
+from procezo_assets.stores.export_columns import ExportColumn, exported, joined
+from procezo_assets.treatments.model import Loaded, Parameters, StageInput
+from procezo_assets.treatments.parse import Instant
+
+TURN_WAIT_S = 900.0
+"""How long to wait, in seconds, for another run that exports into the same folder."""
+
+_DATE = r"\d{4}-\d{2}-\d{2}"
+
+
+class ExportParameters(Parameters):
+    """What every export can be told."""
+
+    aggregation: str = Field(
+        "10s", min_length=1, description="The window to export; ignored where the input has none."
+    )
+    domain: str = Field("bio_signal", min_length=1, description="The domain to export.")
+    columns: dict[str, ExportColumn] = Field(
+        {},
+        description="The columns to export in this order: source column to its new name, or to "
+        "{name, dtype, decimals}; all under their own names where empty.",
+    )
+    from_: Instant = Field(
+        None, alias="from", description="Rows before this instant are left out (ISO 8601)."
+    )
+    to: Instant = Field(None, description="Rows at or after this instant are left out (ISO 8601).")
+    span: Literal["all", "day"] = Field(
+        "all", description="all: one file a device over all days present; day: one a day."
+    )
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _names_are_columns(cls, columns: object) -> object:
+        if not isinstance(columns, Mapping):
+            return columns
+        return {
+            source: {"name": column} if isinstance(column, str) else column
+            for source, column in columns.items()
+        }
+
+    @model_validator(mode="after")
+    def _check(self) -> ExportParameters:
+        if self.from_ and self.to and self.from_ >= self.to:
+            raise ValueError(f"'from' {self.from_} is not before 'to' {self.to}")
+        return self
+
+
+@dataclass(frozen=True)
+class Export:
+    """How one kind of export is written.
+
+    Args:
+        suffix: Of the files (`.csv`).
+        tz: The zone of the dates in the files' names.
+        columns: Source columns and what they become; all under their own names where empty.
+        declared: Whether a column that the data lacks is exported all the same, empty.
+        own: The columns that the export has of its own, made of `ts` and `device`.
+        write: Writes the frame of its own columns and the exported ones to a path.
+    """
+
+    suffix: str
+    tz: str
+    columns: Mapping[str, ExportColumn]
+    declared: bool
+    own: tuple[pl.Expr, ...]
+    write: Callable[[pl.LazyFrame, Path], None]
+
+
+def export(inputs: Iterable[StageInput], params: ExportParameters, how: Export) -> list[Loaded]:
+    """Write the files of each dataset, and remove those that they take the place of.
+
+    Args:
+        inputs: The datasets and the days of this run.
+        params: What to export.
+        how: How it is written.
+
+    Returns:
+        What was written, one a dataset. Where a device has an unreadable file, its older export
+        stays and its days are failed.
+
+    Raises:
+        StoreError: Where the folder cannot be written.
+    """
+    return [_Exporting(one, params, how).run() for one in inputs]
+
+
+class _Exporting:
+    """The export of one dataset."""
+
+    def __init__(self, stage_input: StageInput, params: ExportParameters, how: Export) -> None:
+        self.input = stage_input
+        self.params = params
+        self.how = how
+        self.rows: dict[date, int] = dict.fromkeys(stage_input.days, 0)
+        self.files: list[str] = []
+        self.failed: dict[date, str] = {}
+        self.warnings: list[str] = []
+        self.lacking: dict[str, set[str]] = defaultdict(set)
+        self.unfit: dict[str, int] = defaultdict(int)
+
+    def run(self) -> Loaded:
+        whole = self.params.span == "all"
+        days = self.input.days_present() if whole else self.input.days
+        files, window = self._files(days)
+        names = _FileNames(self.input, window, self.how.suffix)
+        try:
+            with _turn(self.input):
+                self.input.output.mkdir(parents=True, exist_ok=True)
+                if whole:
+                    self._write(files, names)
+                else:
+                    for day in days:
+                        of_day = {
+                            device: {day: paths[day]}
+                            for device, paths in files.items()
+                            if day in paths
+                        }
+                        self._write(of_day, replace(names, day=day))
+        except OSError as error:
+            raise StoreError(
+                f"cannot export into {self.input.output}: {error.strerror or error}",
+                "the exports that are there are whole; make room or set permissions and run again",
+            ) from error
+        self.warnings.extend(
+            f"column '{column}' is missing from the data of {', '.join(sorted(devices))}: "
+            "exported empty"
+            for column, devices in self.lacking.items()
+        )
+        self.warnings.extend(
+            f"{count} values of column '{column}' do not fit its type: exported empty"
+            for column, count in self.unfit.items()
+        )
+        return Loaded(
+            dataset=self.input.dataset,
+            rows={day: count for day, count in self.rows.items() if day not in self.failed},
+            tables=tuple(self.files),
+            failed=self.failed,
+            warnings=tuple(self.warnings),
+        )
+
+    def _files(self, days: Iterable[date]) -> tuple[dict[str, dict[date, Path]], str | None]:
+        """Find the files to export by device and day, and the window that they have, if any."""
+        found = [
+            (day, key, path)
+            for day in days
+            for key, path in self.input.parts(day).items()
+            if key.domain == self.params.domain
+        ]
+        windows = {key.window for _, key, _ in found if key.window}
+        window = self.params.aggregation if windows else None
+        files: dict[str, dict[date, Path]] = defaultdict(dict)
+        for day, key, path in found:
+            if key.window == window:
+                files[key.device][day] = path
+        if not files:
+            wanted = f" and window '{window}'" if window else ""
+            have = f" (it has {', '.join(sorted(windows))})" if windows else ""
+            self.warnings.append(
+                f"nothing was exported: stage '{self.input.stage}' has no files of domain "
+                f"'{self.params.domain}'{wanted}{have}"
+            )
+        return dict(sorted(files.items())), window
+
+    def _write(self, files: Mapping[str, Mapping[date, Path]], names: _FileNames) -> None:
+        """Write a file a device, then remove the files that these take the place of."""
+        older = names.existing()
+        stale = {name for several in older.values() for name in several}
+        for device, paths in files.items():
+            try:
+                name = self._write_device(device, paths, names)
+            except pl.exceptions.PolarsError as error:
+                reason = f"device '{device}' was not exported: {error}".partition("\n")[0]
+                self.warnings.append(reason)
+                self.failed.update((day, reason) for day in self.input.days if day in paths)
+                stale -= older.get(device, set())
+                continue
+            if name is not None:
+                self.files.append(f"{self.input.output.name}/{name}")
+                stale.discard(name)
+        for name in stale:
+            (self.input.output / name).unlink(missing_ok=True)
+
+    def _write_device(
+        self, device: str, paths: Mapping[date, Path], names: _FileNames
+    ) -> str | None:
+        """Write the file of a device and name it; None where it has no rows."""
+        frame, columns = joined(paths)
+        if self.params.from_ is not None:
+            frame = frame.filter(pl.col("ts") >= self.params.from_)
+        if self.params.to is not None:
+            frame = frame.filter(pl.col("ts") < self.params.to)
+        outputs = {
+            name: exported(name, spec, columns.get(name))
+            for name, spec in self._outputs(device, columns)
+        }
+        counts = (
+            frame.group_by(pl.col("ts").dt.date().alias("__day"))
+            .agg(
+                pl.len().alias("__rows"),
+                pl.col("ts").min().alias("__first"),
+                pl.col("ts").max().alias("__last"),
+                *(
+                    (pl.col(name).is_not_null() & value.is_null()).sum().alias(name)
+                    for name, value in outputs.items()
+                    if name in columns
+                ),
+            )
+            .collect(engine="streaming")
+        )
+        for day, rows in counts.select("__day", "__rows").iter_rows():
+            if day in self.rows:
+                self.rows[day] += rows
+        for name in outputs.keys() & columns.keys():
+            if lost := int(counts[name].sum()):
+                self.unfit[name] += lost
+        if counts.is_empty():
+            return None
+        dates = [
+            instant.astimezone(ZoneInfo(self.how.tz)).date()
+            for instant in (*counts["__first"], *counts["__last"])
+        ]
+        name = names.of(device, min(dates), max(dates))
+        temporary = names.temporary(device)
+        try:
+            self.how.write(frame.select(*self.how.own, *outputs.values()), temporary)
+            temporary.replace(self.input.output / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return name
+
+    def _outputs(
+        self, device: str, columns: Mapping[str, pl.DataType]
+    ) -> Iterator[tuple[str, ExportColumn]]:
+        """Choose the columns to export of those that a device has."""
+        if not self.how.columns:
+            yield from ((name, ExportColumn()) for name in columns if name not in {"ts", "device"})
+            return
+        for name, spec in self.how.columns.items():
+            if name in columns or self.how.declared:
+                yield name, spec
+            if name not in columns and self.how.declared:
+                self.lacking[name].add(device)
+
+
+@dataclass(frozen=True)
+class _FileNames:
+    """Names of export files: `<dataset>_<device>_<stage>[_<window>]_<first>_<last>`.
+
+    Of a file of one day, that day takes the place of the first and last.
+    """
+
+    input: StageInput
+    window: str | None
+    suffix: str
+    day: date | None = None
+
+    @property
+    def _before(self) -> str:
+        return f"{self.input.dataset.replace('/', '-')}_"
+
+    @property
+    def _after(self) -> str:
+        return f"_{self.input.stage}_{self.window}_" if self.window else f"_{self.input.stage}_"
+
+    def of(self, device: str, first: date, last: date) -> str:
+        """Name a device's file by the dates of its first and last row, or by its one day."""
+        dates = str(self.day) if self.day else f"{first}_{last}"
+        return f"{self._before}{device}{self._after}{dates}{self.suffix}"
+
+    def temporary(self, device: str) -> Path:
+        """Where a device's file is written before it takes its name."""
+        return self.input.output / f".{self._before}{device}{self._after}part"
+
+    def existing(self) -> dict[str, set[str]]:
+        """Find the files of the same kind (of the same day) that are there, by device."""
+        dates = str(self.day) if self.day else f"{_DATE}_{_DATE}"
+        pattern = re.compile(
+            f"{re.escape(self._before)}(?P<device>.+){re.escape(self._after)}{dates}"
+            f"{re.escape(self.suffix)}"
+        )
+        found: dict[str, set[str]] = defaultdict(set)
+        for entry in os.scandir(self.input.output):
+            if match := pattern.fullmatch(entry.name):
+                found[match["device"]].add(entry.name)
+        return found
+
+
+@contextmanager
+def _turn(stage_input: StageInput) -> Iterator[None]:
+    """Wait for other runs that export into the same folder."""
+    folder = stage_input.home.state / "locks" / stage_input.dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{stage_input.output.name}.lock")
+    try:
+        lock.acquire(timeout=TURN_WAIT_S)
+    except Timeout:
+        raise StoreError(
+            f"another run has been exporting into {stage_input.output} for {TURN_WAIT_S:g} seconds",
+            "run again when it is done",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

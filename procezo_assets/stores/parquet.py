@@ -1,0 +1,163 @@
+"""The parquet files of a stage's partition: written whole, replaced in one step, read back."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from procezo_assets.datasets import PartKey, part_files
+from procezo_assets.errors import PartitionError
+
+_FOOTER_KEY = "procezo"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a file was made from; the same for every run that makes the same bytes.
+
+    Args:
+        flow: The flow's name.
+        stage: The stage's name.
+        treatment: The treatment's name.
+        version: The treatment's version.
+        parameters: sha256 of the effective parameters.
+        input: sha256 of the parquet file it was made from; of `parse`, of its sorted raw lines.
+        fit: sha256 of the fit, for treatments that have one.
+    """
+
+    flow: str
+    stage: str
+    treatment: str
+    version: str
+    parameters: str
+    input: str
+    fit: str | None = None
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A parquet file as it was written.
+
+    Args:
+        path: Where it is.
+        sha256: Hash of its bytes.
+        size: Its bytes.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+
+
+def write_partition(
+    folder: Path,
+    day: date,
+    frames: Mapping[PartKey, pl.DataFrame],
+    provenance: Mapping[PartKey, Provenance],
+) -> dict[PartKey, WrittenFile]:
+    """Replace the files of a partition.
+
+    Each file is written under a temporary name and renamed; files that the partition no longer has
+    go in the same step, after the new ones are there.
+
+    Args:
+        folder: The stage's folder.
+        day: The UTC day.
+        frames: `ts`, then values; the column `device` is put between them.
+        provenance: What goes into each file's footer.
+    """
+    encoded = {
+        key: _encode(_with_device(frame, key.device), provenance[key])
+        for key, frame in frames.items()
+    }
+    before = part_files(folder, day)
+    pending: list[tuple[Path, Path]] = []
+    written: dict[PartKey, WrittenFile] = {}
+    try:
+        for key, data in encoded.items():
+            path = key.path(folder, day)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
+            pending.append((temporary, path))
+            temporary.write_bytes(data)
+            written[key] = WrittenFile(path, hashlib.sha256(data).hexdigest(), len(data))
+        while pending:
+            temporary, path = pending[0]
+            temporary.replace(path)
+            pending.pop(0)
+    finally:
+        for temporary, _ in pending:
+            temporary.unlink(missing_ok=True)
+    for key, path in before.items():
+        if key not in written:
+            path.unlink(missing_ok=True)
+            for emptied in (path.parent, path.parent.parent):
+                with contextlib.suppress(OSError):  # not empty: other files live there
+                    emptied.rmdir()
+    return written
+
+
+def read_part(path: Path) -> pl.DataFrame:
+    """Read a file of a partition: `ts`, then values, without the column `device`.
+
+    Raises:
+        PartitionError: Where it cannot be read.
+    """
+    try:
+        return pl.read_parquet(path, hive_partitioning=False).drop("device")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise PartitionError(
+            f"{path} cannot be read: {error}", "run the stage that writes it again"
+        ) from None
+
+
+def read_provenance(path: Path) -> Provenance | None:
+    """Read a file's footer; None where it is not one of ours or is damaged."""
+    try:
+        footer = pl.read_parquet_metadata(path).get(_FOOTER_KEY, "")
+        return Provenance(**json.loads(footer))
+    except (OSError, ValueError, TypeError, pl.exceptions.PolarsError):
+        return None
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _with_device(frame: pl.DataFrame, device: str) -> pl.DataFrame:
+    values = [column for column in frame.columns if column not in {"ts", "device"}]
+    return frame.select("ts", pl.lit(device, pl.String).alias("device"), *values)
+
+
+def _encode(frame: pl.DataFrame, provenance: Provenance) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(
+        buffer,
+        compression="zstd",
+        row_group_size=1 << 20,
+        metadata={_FOOTER_KEY: json.dumps(asdict(provenance), sort_keys=True)},
+    )
+    return buffer.getvalue()

@@ -1,0 +1,251 @@
+"""Loading partitions into PostgreSQL: one transaction a partition, by bulk copy.
+
+Loading a day replaces exactly that day's rows of that dataset. Columns are added and types widened,
+never dropped; nothing else in a table moves. Two layouts: `tidy` has a row for each device and
+timestamp, `wide` a row for each timestamp and a column for each device and value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import date
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from procezo_assets.stores.postgres_connection import DayRefusedError, in_transaction
+from procezo_assets.stores.postgres_tables import (
+    Table,
+    check_name,
+    columns_of,
+    converted,
+    execute,
+    grow,
+    has_unique_key,
+    insert,
+    literal,
+    name_list,
+    query,
+    stage,
+    take_turns,
+    with_table_types,
+    within,
+)
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Cursor
+
+TIDY_KEY = ("dataset", "device", "ts")
+
+
+def replace_tidy(
+    url: str,
+    *,
+    schema: str,
+    tables: Mapping[str, pl.DataFrame],
+    dataset: str,
+    day: date,
+    origin: str,
+) -> dict[str, int]:
+    """Replace the rows of one dataset and UTC day in the tables of one loading step.
+
+    Args:
+        url: The database.
+        schema: The schema, made where there is none.
+        tables: The rows by table: `device`, `ts` (datetime[us, UTC]), then values.
+        dataset: The dataset's name.
+        day: The UTC day that all rows lie in.
+        origin: What loads, such as `valvometry/to_postgres`. It becomes the tables' comment: rows
+            of the day also leave the tables of the same origin that `tables` does not name.
+
+    Returns:
+        Rows loaded, by table; 0 for those that only lost rows.
+
+    Raises:
+        DayRefusedError: Where the tables cannot hold these rows.
+        TransientStoreError: Where the server cannot be reached.
+        StoreError: Where it refuses.
+    """
+    check_name(schema, "schema")
+    frames: dict[Table, pl.DataFrame] = {}
+    for name, frame in tables.items():
+        check_name(name, "table")
+        table = Table(schema, name)
+        frames[table] = with_table_types(_with_dataset(frame, dataset, table), table)
+
+    def work(cursor: Cursor) -> dict[str, int]:
+        # One turn for the whole schema: tables taken one by one could deadlock.
+        take_turns(cursor, schema)
+        if not query(cursor, "SELECT 1 FROM pg_namespace WHERE nspname = {}", literal(schema)):
+            execute(cursor, "CREATE SCHEMA {}", schema)
+        rows: dict[str, int] = {}
+        for table in _tables_of(cursor, schema, origin):
+            if table not in frames:
+                _delete_dataset_day(cursor, table, dataset, day)
+                rows[table.name] = 0
+        for table, frame in sorted(frames.items(), key=lambda item: item[0].name):
+            rows[table.name] = _replace_in(cursor, table, frame, dataset, day, origin)
+        return rows
+
+    return in_transaction(url, work)
+
+
+def replace_wide(
+    url: str, *, table: str, frame: pl.DataFrame, day: date, owned: Collection[str] = ()
+) -> int:
+    """Replace one UTC day in a wide table of the schema `public`.
+
+    Columns that the table has from elsewhere keep their values, and so do the rows of the day that
+    hold such values.
+
+    Args:
+        url: The database.
+        table: The table's name, made where there is none.
+        frame: One row a timestamp: `ts` (datetime[us, UTC], unique), then values.
+        day: The UTC day that all rows lie in.
+        owned: Further columns that this load answers for: their values of the day become null.
+
+    Returns:
+        Rows loaded.
+
+    Raises:
+        DayRefusedError: Where the table cannot hold these rows.
+        TransientStoreError: Where the server cannot be reached.
+        StoreError: Where it refuses.
+    """
+    check_name(table, "table")
+    target = Table("public", table)
+    typed = with_table_types(frame, target)
+    _refuse_repeated(typed, ["ts"], target)
+
+    def work(cursor: Cursor) -> int:
+        take_turns(cursor, str(target))
+        before = columns_of(cursor, target)
+        types = grow(cursor, target, typed, ("ts",))
+        ours = [name for name in types if name in typed.columns or name in owned]
+        ours = [name for name in ours if name != "ts"]
+        others = [name for name in before if name not in {*ours, "ts"}]
+        _delete_wide_day(cursor, target, day, others)
+        if not others:
+            return insert(cursor, target, typed, types)
+        return _merge_wide_day(cursor, target, typed, types, day, ours)
+
+    return in_transaction(url, work)
+
+
+def _with_dataset(frame: pl.DataFrame, dataset: str, table: Table) -> pl.DataFrame:
+    if "dataset" in frame.columns:
+        raise DayRefusedError(
+            f"a value column for the table {table} is called 'dataset', which names the experiment",
+            "rename the column when it is parsed",
+        )
+    values = [name for name in frame.columns if name not in TIDY_KEY]
+    return frame.select(pl.lit(dataset).alias("dataset"), "device", "ts", *values)
+
+
+def _tables_of(cursor: Cursor, schema: str, origin: str) -> list[Table]:
+    rows = query(
+        cursor,
+        """SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = {} AND c.relkind IN ('r', 'p')
+        AND obj_description(c.oid, 'pg_class') = {} ORDER BY 1""",
+        literal(schema),
+        literal(_comment(origin)),
+    )
+    return [Table(schema, str(name)) for (name,) in rows]
+
+
+def _comment(origin: str) -> str:
+    return f"Loaded by procezo: {origin}"
+
+
+def _replace_in(
+    cursor: Cursor, table: Table, frame: pl.DataFrame, dataset: str, day: date, origin: str
+) -> int:
+    made = not columns_of(cursor, table)
+    if made or has_unique_key(cursor, table):
+        _refuse_repeated(frame, list(TIDY_KEY), table)
+    types = grow(cursor, table, frame, TIDY_KEY)
+    if made:
+        # Dashboards ask for a time range of all devices, which the primary key does not serve.
+        execute(cursor, "CREATE INDEX ON {}.{} (ts)", table.schema, table.name)
+    else:
+        _delete_dataset_day(cursor, table, dataset, day)
+    execute(
+        cursor,
+        "COMMENT ON TABLE {}.{} IS {text}",
+        table.schema,
+        table.name,
+        text=literal(_comment(origin)),
+    )
+    return insert(cursor, table, frame, types)
+
+
+def _delete_dataset_day(cursor: Cursor, table: Table, dataset: str, day: date) -> None:
+    execute(
+        cursor,
+        "DELETE FROM {}.{} WHERE dataset = {dataset} AND {day}",
+        table.schema,
+        table.name,
+        dataset=literal(dataset),
+        day=within(day),
+    )
+
+
+def _delete_wide_day(cursor: Cursor, table: Table, day: date, others: list[str]) -> None:
+    """Delete the rows of a day that hold nothing from elsewhere."""
+    nothing = name_list(others, "{} IS NULL", " AND ") if others else literal(value=True)
+    execute(
+        cursor,
+        "DELETE FROM {}.{} WHERE {day} AND {nothing}",
+        table.schema,
+        table.name,
+        day=within(day),
+        nothing=nothing,
+    )
+
+
+def _merge_wide_day(
+    cursor: Cursor,
+    table: Table,
+    frame: pl.DataFrame,
+    types: Mapping[str, str],
+    day: date,
+    ours: list[str],
+) -> int:
+    """Set our columns in rows that others have values in, and add the rows that are missing."""
+    execute(
+        cursor,
+        "UPDATE {}.{} SET {nulls} WHERE {day}",
+        table.schema,
+        table.name,
+        nulls=name_list(ours, "{} = NULL"),
+        day=within(day),
+    )
+    values = [name for name in frame.columns if name != "ts"]
+    execute(
+        cursor,
+        "INSERT INTO {}.{} ({columns}) SELECT {converted} FROM pg_temp.{staging} "
+        "ON CONFLICT (ts) DO UPDATE SET {values}",
+        table.schema,
+        table.name,
+        columns=name_list(frame.columns),
+        staging=stage(cursor, frame),
+        converted=converted(frame.columns, types),
+        values=name_list(values, "{n} = excluded.{n}"),
+    )
+    return frame.height
+
+
+def _refuse_repeated(frame: pl.DataFrame, keys: list[str], table: Table) -> None:
+    repeated = frame.filter(pl.struct(keys).is_duplicated())
+    if repeated.is_empty():
+        return
+    first = repeated.row(0, named=True)
+    device = f"device '{first['device']}' at " if "device" in keys else ""
+    surplus = repeated.height - repeated.select(keys).n_unique()
+    raise DayRefusedError(
+        f"{surplus} rows for the table {table} repeat a timestamp, the first of "
+        f"{device}{first['ts']:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "load a stage from clean on, where timestamps are unique",
+    )

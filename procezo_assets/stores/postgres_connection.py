@@ -1,0 +1,194 @@
+"""Transactions on a PostgreSQL server through ADBC: retries, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from procezo_assets.errors import StoreError, TransientStoreError
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Cursor
+
+T = TypeVar("T")
+
+_ATTEMPTS = 4
+_GIVE_UP_AFTER_S = 10
+_DEFAULTS = {
+    "connect_timeout": "3",
+    "client_encoding": "UTF8",
+    "application_name": "procezo",
+    # a server that vanishes in the middle of a load must not hold the run for hours
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+_IO = 10  # ADBC's status of everything that goes wrong on the wire
+_BUSY = ("starting up", "shutting down", "recovery mode", "too many clients", "connection slots")
+# connection lost, server stopping, too many connections, serialization failure, deadlock
+_RETRIED = re.compile(r"08\w{3}|57P0[1-5]|53300|40001|40P01")
+# values that the columns cannot hold, keys that repeat, limits of a row
+_OF_THE_DATA = re.compile(r"22\w{3}|23\w{3}|54\w{3}")
+_LOCKED = "55P03"
+_TOO_BIG = "54"
+
+
+class DayRefusedError(StoreError):
+    """The rows of one day cannot be held by their table; other days may be."""
+
+
+class _RetryError(TransientStoreError):
+    """What another attempt may mend."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a database is and how to log in.
+
+    Args:
+        settings: The settings of libpq; the password among them is never shown.
+    """
+
+    settings: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read a URL or a `key=value` string of libpq; SQLAlchemy's driver suffix is dropped.
+
+        Raises:
+            StoreError: Where it is neither.
+        """
+        from psycopg import ProgrammingError  # noqa: PLC0415 - imported by every command
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - as above
+
+        plain = re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", url.strip())
+        try:
+            read = conninfo_to_dict(plain)
+        except ProgrammingError:  # its message may quote the password
+            raise StoreError(
+                "the PostgreSQL URL cannot be read",
+                "write postgresql://user:password@host:5432/database, with %-escapes in the "
+                "password where it has other characters than letters and digits",
+            ) from None
+        return cls({name: str(value) for name, value in read.items() if value is not None})
+
+    @property
+    def conninfo(self) -> str:
+        """The settings as libpq takes them, with time limits where none are given."""
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - as above
+
+        return make_conninfo("", **{**_DEFAULTS, **self.settings})
+
+    def __str__(self) -> str:
+        host = self.settings.get("host") or self.settings.get("hostaddr") or "the local socket"
+        port = self.settings.get("port")
+        database = self.settings.get("dbname") or self.settings.get("user") or "?"
+        return f"{host}:{port}/{database}" if port else f"{host}/{database}"
+
+    def masked(self, text: str) -> str:
+        """Take the password out of a text."""
+        password = self.settings.get("password")
+        return text.replace(password, "***") if password else text
+
+
+def in_transaction(url: str, work: Callable[[Cursor], T]) -> T:
+    """Do work in one transaction, again from its start where the connection fails.
+
+    Args:
+        url: The database.
+        work: What to do; it may be called several times, each time on a fresh transaction.
+
+    Returns:
+        What the work returned, once it is committed.
+
+    Raises:
+        DayRefusedError: Where the server refuses the values.
+        TransientStoreError: Where the server cannot be reached or is locked for too long.
+        StoreError: Where it refuses anything else.
+    """
+    from tenacity import (  # noqa: PLC0415 - as above
+        Retrying,
+        retry_if_exception_type,
+        stop_after_attempt,
+        stop_after_delay,
+        wait_exponential_jitter,
+    )
+
+    address = Address.parse(url)
+    attempts = Retrying(
+        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_GIVE_UP_AFTER_S),
+        wait=wait_exponential_jitter(initial=0.5, max=4),
+        retry=retry_if_exception_type(_RetryError),
+        reraise=True,
+    )
+    try:
+        return attempts(_attempt, address, work)
+    except _RetryError as error:
+        raise TransientStoreError(error.problem, error.hint) from None
+
+
+def _attempt(address: Address, work: Callable[[Cursor], T]) -> T:
+    from adbc_driver_manager import Error  # noqa: PLC0415 - as above
+    from adbc_driver_postgresql import dbapi  # noqa: PLC0415 - as above
+
+    try:
+        connection = dbapi.connect(address.conninfo)
+    except Error as error:
+        raise _connect_error(address, _first_line(address.masked(str(error)))) from None
+    with contextlib.closing(connection):
+        try:
+            with connection.cursor() as cursor:
+                result = work(cursor)
+            connection.commit()
+        except Error as error:
+            with contextlib.suppress(Error):
+                connection.rollback()
+            raise _work_error(address, error) from None
+        except BaseException:
+            with contextlib.suppress(Error):
+                connection.rollback()
+            raise
+    return result
+
+
+def _connect_error(address: Address, reason: str) -> StoreError:
+    if "FATAL" in reason and not any(word in reason for word in _BUSY):
+        return StoreError(
+            f"PostgreSQL at {address} refuses the connection: {reason}",
+            "check user, password and database",
+        )
+    return _RetryError(
+        f"PostgreSQL at {address} cannot be reached: {reason}",
+        "check that the server runs and that its address is right, and try again",
+    )
+
+
+def _work_error(address: Address, error: Any) -> StoreError:  # noqa: ANN401 - untyped attributes
+    state = error.sqlstate or ""
+    reason = _first_line(address.masked(str(error)))
+    problem = f"PostgreSQL at {address}: {reason}"
+    if _RETRIED.fullmatch(state) or (not state and error.status_code == _IO):
+        return _RetryError(problem, "try again when the server is back")
+    if state == _LOCKED:
+        return TransientStoreError(problem, "another session holds the table: end it and try again")
+    if state.startswith(_TOO_BIG):
+        return DayRefusedError(problem, 'use layout: "tidy"')
+    if _OF_THE_DATA.fullmatch(state):
+        return DayRefusedError(problem, "see what the table's columns can hold")
+    if state.startswith("42501"):
+        return StoreError(problem, "grant the user CREATE on the database and its schema")
+    return StoreError(problem, "nothing of the day was changed")
+
+
+def _first_line(message: str) -> str:
+    """What the server said, without ADBC's preface and the text of the query."""
+    message = message.partition("\n\nQuery was:")[0].partition(". SQLSTATE:")[0]
+    said = re.search(r"(?:ERROR|FATAL|PANIC):  (.*)", message)
+    if said and "FATAL" not in said.group(0):
+        detail = re.search(r"DETAIL:  (.*)", message)
+        return said.group(1) + (f" ({detail.group(1)})" if detail else "")
+    return " ".join(message.replace("[libpq] ", "").split())

@@ -1,0 +1,181 @@
+"""User's treatments in the established form: a folder with `treatment.json` and `run.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import Field, create_model
+
+from procezo_assets.datasets import PartKey
+from procezo_assets.errors import TreatmentError
+from procezo_assets.treatments.model import Frame, Parameters, Treatment
+
+_TYPES: dict[str, type] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "list": list,
+    "dict": dict,
+}
+_REQUIRED = object()
+
+# run.py may keep state in its module and prints to stdout, so one call at a time
+_ONE_AT_A_TIME = threading.Lock()
+
+Run = Callable[[str, str, dict[str, Any]], None]
+
+
+def load_established(folder: Path) -> Treatment:
+    """Load a treatment from its folder.
+
+    Args:
+        folder: Holds `treatment.json` (`name`, `description`, `params` with `type`, `default` and
+            `description`) and `run.py` with `run(input_dir, output_dir, params)`.
+
+    Raises:
+        TreatmentError: Where one is missing or wrong.
+    """
+    declaration = folder / "treatment.json"
+    script = folder / "run.py"
+    for path in (declaration, script):
+        if not path.is_file():
+            raise TreatmentError(
+                f"treatment folder {folder} has no {path.name}",
+                "it needs treatment.json and run.py",
+            )
+    try:
+        declared = json.loads(declaration.read_bytes())
+        params = {
+            name: _field(name, spec) for name, spec in dict(declared.get("params", {})).items()
+        }
+        summary = str(declared.get("description", ""))
+        name = str(declared.get("name", folder.name))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise TreatmentError(f"{declaration}: {error}", "see docs/treatments.md") from None
+    digest = hashlib.sha256()
+    for path in sorted([declaration, *folder.rglob("*.py")]):
+        digest.update(path.read_bytes())
+    return Treatment(
+        name=name,
+        kind="folder",
+        version=digest.hexdigest()[:12],
+        parameters=create_model(f"{name}_parameters", __base__=Parameters, **params),
+        function=_load_run(script),
+        summary=summary,
+        origin=str(folder),
+    )
+
+
+def run_established(
+    treatment: Treatment,
+    frames: Mapping[PartKey, Frame],
+    params: Parameters,
+    *,
+    dataset: str,
+    step: str,
+    day: date,
+    scratch: Path,
+) -> dict[PartKey, Frame]:
+    """Run a treatment on one partition in a scratch folder of the established layout.
+
+    Args:
+        treatment: One that `load_established` made.
+        frames: The partition: `ts`, then values.
+        params: Its parameters.
+        dataset: The dataset's name, the established «experience».
+        step: The input stage's name, which file names hold.
+        day: The partition's day.
+        scratch: An empty folder.
+
+    Returns:
+        What it wrote, read back.
+
+    Raises:
+        TreatmentError: Where a file it wrote is not named as the layout asks, or has no `ts`.
+    """
+    folders = {name: scratch / name for name in ("input", "output")}
+    experience = dataset.replace("/", "-")
+    for folder in folders.values():
+        folder.mkdir()
+    for key, frame in frames.items():
+        window = f"__{key.window}" if key.window else ""
+        folder = folders["input"] / f"domain={key.domain}"
+        folder.mkdir(exist_ok=True)
+        frame.write_parquet(folder / f"{experience}__{key.device}__{step}{window}__{day}.parquet")
+    with _ONE_AT_A_TIME, contextlib.redirect_stdout(sys.stderr):
+        treatment.function(
+            str(folders["input"]), str(folders["output"]), params.model_dump(by_alias=True)
+        )
+    return {
+        _key_of(path, treatment, day): _read_back(path, treatment)
+        for path in sorted(folders["output"].glob("domain=*/*.parquet"))
+    }
+
+
+def _key_of(path: Path, treatment: Treatment, day: date) -> PartKey:
+    domain = path.parent.name.removeprefix("domain=")
+    parts = path.stem.split("__")
+    sizes = {4: None, 5: 3}
+    if len(parts) not in sizes or parts[-1] != str(day):
+        raise TreatmentError(
+            f"treatment '{treatment.name}' wrote {path.parent.name}/{path.name}",
+            f"name it <experience>__<device>__<step>__[<window>__]{day}.parquet",
+        )
+    return PartKey(parts[1], domain, parts[3] if len(parts) == 5 else None)  # noqa: PLR2004
+
+
+def _read_back(path: Path, treatment: Treatment) -> Frame:
+    frame = pl.read_parquet(path)
+    if "ts" not in frame.columns:
+        raise TreatmentError(
+            f"treatment '{treatment.name}' wrote {path.name} without the column ts",
+            "keep ts as a column, not as an index",
+        )
+    # the established layout writes NaN where this one writes null
+    return frame.drop("device", strict=False).with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _field(name: str, spec: Any) -> Any:  # noqa: ANN401 - create_model takes pairs of any types
+    if not isinstance(spec, dict) or "type" not in spec:
+        raise ValueError(f"parameter '{name}' needs a type")
+    kinds = [_TYPES.get(kind) for kind in str(spec["type"]).split("|")]
+    if None in kinds:
+        raise ValueError(f"parameter '{name}': unknown type '{spec['type']}'; {', '.join(_TYPES)}")
+    annotation: Any = kinds[0]
+    for kind in kinds[1:]:
+        annotation |= kind
+    default = spec.get("default", _REQUIRED)
+    description = str(spec.get("description", ""))
+    if default is _REQUIRED:
+        return (annotation, Field(description=description))
+    return (annotation, Field(default, description=description))
+
+
+def _load_run(script: Path) -> Run:
+    name = f"procezo_user_treatments.{script.parent.name}"
+    spec = importlib.util.spec_from_file_location(name, script)
+    if spec is None or spec.loader is None:
+        raise TreatmentError(f"{script} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # noqa: BLE001 - whatever a user's module raises is its problem
+        raise TreatmentError(
+            f"{script} fails to import: {type(error).__name__}: {error}", "correct it"
+        ) from error
+    run = getattr(module, "run", None)
+    if not callable(run):
+        raise TreatmentError(f"{script} has no run(input_dir, output_dir, params)")
+    found: Run = run
+    return found
