@@ -79,8 +79,9 @@ def make_fit(
             f"there is nothing to fit on in {input_folder}", "run the stages before it first"
         )
     frames = {
-        device: pl.scan_parquet(paths, hive_partitioning=False, missing_columns="insert").drop(
-            "device"
+        device: pl.concat(
+            [pl.scan_parquet(path, hive_partitioning=False).drop("device") for path in paths],
+            how="diagonal_relaxed",
         )
         for device, paths in files.items()
     }

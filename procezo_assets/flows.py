@@ -381,7 +381,7 @@ def _stages(declared: FlowDeclaration, path: Path, registry: Registry) -> tuple[
             name=match.group(1),
             label=step.name,
             treatment=treatment,
-            input=step.input or _standard_input(treatment, stages, declared),
+            input=step.input or _standard_input(treatment, stages),
             output=output,
             params={**inherited, **step.params},
         )
@@ -390,7 +390,7 @@ def _stages(declared: FlowDeclaration, path: Path, registry: Registry) -> tuple[
     return _ordered(stages, path)
 
 
-def _standard_input(treatment: Treatment, earlier: list[Stage], declared: FlowDeclaration) -> str:
+def _standard_input(treatment: Treatment, earlier: list[Stage]) -> str:
     """The preferred standard input that an earlier step writes."""
     written = {stage.output for stage in earlier}
     for folder in treatment.inputs:

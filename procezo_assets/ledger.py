@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from procezo_assets.treatments.treated import Treated, value_counts
+from procezo_assets.treatments.treated import UNCOUNTED, Treated, value_counts
 
 
 @dataclass
@@ -78,6 +78,37 @@ class Ledger:
             self._balance_accounted(name, counts_in, treated)
         else:
             self._balance_columns(name, counts_in, outputs, treated)
+
+    def enter_parsed(self, treated: Treated) -> tuple[int, int]:
+        """Enter one domain of parsed rows.
+
+        Returns:
+            How many values it has, and how many texts became null.
+        """
+        values = sum(sum(value_counts(frame).values()) for frame in treated.frames.values())
+        self.values_out += values
+        _enter_values(self.values_removed, treated.values_removed)
+        return values, sum(sum(columns.values()) for columns in treated.values_removed.values())
+
+    def enter_uncounted(
+        self, before: Iterable[pl.DataFrame], after: Iterable[pl.DataFrame]
+    ) -> None:
+        """Enter what a treatment that takes and makes whole folders did, as far as one can see."""
+        for frame in before:
+            self.rows_in += frame.height
+            self.values_in += sum(value_counts(frame).values())
+        for frame in after:
+            self.rows_out += frame.height
+            self.values_out += sum(value_counts(frame).values())
+        rows = self.rows_out - self.rows_in
+        values = self.values_out - self.values_in
+        (self.rows_added if rows > 0 else self.rows_removed).update(
+            _positive({UNCOUNTED: abs(rows)})
+        )
+        _enter_values(
+            self.values_added if values > 0 else self.values_removed,
+            {UNCOUNTED: {"all columns": abs(values)}},
+        )
 
     def _balance_accounted(self, name: str, counts_in: dict[str, int], treated: Treated) -> None:
         for column, count in counts_in.items():

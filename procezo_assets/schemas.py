@@ -139,7 +139,7 @@ def _schema(
         )
         numeric = found in {"Int64", "Float64"}
         fields[name] = pa.Column(expected, checks=checks if numeric else [], nullable=True)
-    return pa.DataFrameSchema(fields, strict=True, ordered=True, unique_column_names=True)
+    return pa.DataFrameSchema(fields, strict=True, ordered=True)
 
 
 def _strictly_rising(data: Any) -> pl.LazyFrame:  # noqa: ANN401 - pandera's PolarsData

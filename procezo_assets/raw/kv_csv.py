@@ -52,7 +52,7 @@ def line_problems(lines: pl.Series, *, delimiter: str) -> pl.Series:
     pair = (
         rf"(?:^|{re.escape(delimiter)})\s*[^\s:{re.escape(delimiter)}][^:{re.escape(delimiter)}]*:"
     )
-    has_pair = rest.str.contains(pair).fill_null(False)  # noqa: FBT003 - Polars takes it by position
+    has_pair = rest.str.contains(pair).fill_null(False)
     return (
         has_pair.to_frame("has_pair")
         .select(problem=pl.when(~pl.col("has_pair")).then(pl.lit("no_key_value")))

@@ -145,7 +145,8 @@ def read_lines(file: RawFile, params: ParseParameters, limits: Limits) -> RawLin
     )
     blank = frame["text"].str.strip_chars() == ""
     frame = frame.filter(~blank)
-    header, columns, place = 0, (), 0
+    header, place = 0, 0
+    columns: tuple[str, ...] = ()
     if params.format == "csv" and frame.height:
         names = header_csv.read_header(frame["text"][0], delimiter=params.delimiter)
         found = header_csv.timestamp_place(names, params.timestamp_column) if names else None

@@ -10,6 +10,8 @@ from typing import Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from procezo_assets.errors import PartitionError
+
 _DTYPES: dict[str | None, pl.DataType] = {
     "int": pl.Int64(),
     "float": pl.Float64(),
@@ -65,23 +67,31 @@ def joined(paths: Mapping[date, Path]) -> tuple[pl.LazyFrame, dict[str, pl.DataT
     Returns:
         The rows, and the type of each column. A column that is integer on some days and float on
         others is float; one that is no number on some days is text.
+
+    Raises:
+        PartitionError: Where a file is no parquet file.
     """
-    scans = [
-        pl.scan_parquet(paths[day], glob=False, hive_partitioning=False) for day in sorted(paths)
-    ]
+    scans: list[tuple[pl.LazyFrame, pl.Schema]] = []
     columns: dict[str, pl.DataType] = {}
-    for scan in scans:
-        for name, dtype in scan.collect_schema().items():
+    for _, path in sorted(paths.items()):
+        # Without glob=False, a path with brackets or stars would be searched for as a pattern.
+        scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        try:
+            schema = scan.collect_schema()
+        except pl.exceptions.PolarsError as error:
+            raise PartitionError(
+                f"{path} cannot be read: {error}", "run the stage that writes it again"
+            ) from error
+        scans.append((scan, schema))
+        for name, dtype in schema.items():
             columns[name] = _common(columns.get(name, dtype), dtype)
-    frames = []
-    for scan in scans:
-        has = scan.collect_schema()
-        frames.append(
-            scan.select(
-                (pl.col(name) if name in has else pl.lit(None)).cast(dtype).alias(name)
-                for name, dtype in columns.items()
-            )
+    frames = [
+        scan.select(
+            (pl.col(name) if name in schema else pl.lit(None)).cast(dtype).alias(name)
+            for name, dtype in columns.items()
         )
+        for scan, schema in scans
+    ]
     return pl.concat(frames).with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None)), columns
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +16,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 from pydantic import Field, field_validator, model_validator
 
-from procezo_assets.errors import StoreError
+from procezo_assets.errors import PartitionError, StoreError
 from procezo_assets.stores.export_columns import ExportColumn, exported, joined
 from procezo_assets.treatments.model import Loaded, Parameters, StageInput
 from procezo_assets.treatments.parse import Instant
@@ -188,8 +187,8 @@ class _Exporting:
         for device, paths in files.items():
             try:
                 name = self._write_device(device, paths, names)
-            except pl.exceptions.PolarsError as error:
-                reason = f"device '{device}' was not exported: {error}".partition("\n")[0]
+            except (PartitionError, pl.exceptions.PolarsError) as error:
+                reason = " ".join(f"device '{device}' was not exported: {error}".split())
                 self.warnings.append(reason)
                 self.failed.update((day, reason) for day in self.input.days if day in paths)
                 stale -= older.get(device, set())
@@ -230,8 +229,8 @@ class _Exporting:
         for day, rows in counts.select("__day", "__rows").iter_rows():
             if day in self.rows:
                 self.rows[day] += rows
-        for name in outputs.keys() & columns.keys():
-            if lost := int(counts[name].sum()):
+        for name in outputs:
+            if name in columns and (lost := int(counts[name].sum())):
                 self.unfit[name] += lost
         if counts.is_empty():
             return None
@@ -299,9 +298,9 @@ class _FileNames:
             f"{re.escape(self.suffix)}"
         )
         found: dict[str, set[str]] = defaultdict(set)
-        for entry in os.scandir(self.input.output):
-            if match := pattern.fullmatch(entry.name):
-                found[match["device"]].add(entry.name)
+        for path in self.input.output.iterdir():
+            if match := pattern.fullmatch(path.name):
+                found[match["device"]].add(path.name)
         return found
 
 

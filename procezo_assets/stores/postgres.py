@@ -84,7 +84,9 @@ def replace_tidy(
                 _delete_dataset_day(cursor, table, dataset, day)
                 rows[table.name] = 0
         for table, frame in sorted(frames.items(), key=lambda item: item[0].name):
-            rows[table.name] = _replace_in(cursor, table, frame, dataset, day, origin)
+            rows[table.name] = _replace_in(
+                cursor, table, frame, dataset=dataset, day=day, origin=origin
+            )
         return rows
 
     return in_transaction(url, work)
@@ -121,6 +123,8 @@ def replace_wide(
     def work(cursor: Cursor) -> int:
         take_turns(cursor, str(target))
         before = columns_of(cursor, target)
+        if not before and typed.width == 1:
+            return 0
         types = grow(cursor, target, typed, ("ts",))
         ours = [name for name in types if name in typed.columns or name in owned]
         ours = [name for name in ours if name != "ts"]
@@ -128,7 +132,7 @@ def replace_wide(
         _delete_wide_day(cursor, target, day, others)
         if not others:
             return insert(cursor, target, typed, types)
-        return _merge_wide_day(cursor, target, typed, types, day, ours)
+        return _merge_wide_day(cursor, target, typed, types=types, day=day, ours=ours)
 
     return in_transaction(url, work)
 
@@ -160,7 +164,7 @@ def _comment(origin: str) -> str:
 
 
 def _replace_in(
-    cursor: Cursor, table: Table, frame: pl.DataFrame, dataset: str, day: date, origin: str
+    cursor: Cursor, table: Table, frame: pl.DataFrame, *, dataset: str, day: date, origin: str
 ) -> int:
     made = not columns_of(cursor, table)
     if made or has_unique_key(cursor, table):
@@ -173,10 +177,10 @@ def _replace_in(
         _delete_dataset_day(cursor, table, dataset, day)
     execute(
         cursor,
-        "COMMENT ON TABLE {}.{} IS {text}",
+        "COMMENT ON TABLE {}.{} IS {comment}",
         table.schema,
         table.name,
-        text=literal(_comment(origin)),
+        comment=literal(_comment(origin)),
     )
     return insert(cursor, table, frame, types)
 
@@ -209,20 +213,24 @@ def _merge_wide_day(
     cursor: Cursor,
     table: Table,
     frame: pl.DataFrame,
+    *,
     types: Mapping[str, str],
     day: date,
     ours: list[str],
 ) -> int:
     """Set our columns in rows that others have values in, and add the rows that are missing."""
-    execute(
-        cursor,
-        "UPDATE {}.{} SET {nulls} WHERE {day}",
-        table.schema,
-        table.name,
-        nulls=name_list(ours, "{} = NULL"),
-        day=within(day),
-    )
+    if ours:
+        execute(
+            cursor,
+            "UPDATE {}.{} SET {nulls} WHERE {day}",
+            table.schema,
+            table.name,
+            nulls=name_list(ours, "{} = NULL"),
+            day=within(day),
+        )
     values = [name for name in frame.columns if name != "ts"]
+    if not values:
+        return 0  # nothing to say of the timestamps that others have
     execute(
         cursor,
         "INSERT INTO {}.{} ({columns}) SELECT {converted} FROM pg_temp.{staging} "

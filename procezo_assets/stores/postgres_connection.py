@@ -1,4 +1,4 @@
-"""Transactions on a PostgreSQL server through ADBC: retries, and errors that a person can act on."""
+"""Transactions on a PostgreSQL server through ADBC: retries, and errors to act on."""
 
 from __future__ import annotations
 
@@ -126,14 +126,17 @@ def in_transaction(url: str, work: Callable[[Cursor], T]) -> T:
         reraise=True,
     )
     try:
-        return attempts(_attempt, address, work)
+        for attempt in attempts:
+            with attempt:
+                return _attempt(address, work)
     except _RetryError as error:
         raise TransientStoreError(error.problem, error.hint) from None
+    raise AssertionError  # the last attempt returns or raises
 
 
 def _attempt(address: Address, work: Callable[[Cursor], T]) -> T:
     from adbc_driver_manager import Error  # noqa: PLC0415 - as above
-    from adbc_driver_postgresql import dbapi  # noqa: PLC0415 - as above
+    from adbc_driver_postgresql import dbapi  # type: ignore[import-untyped] # noqa: PLC0415
 
     try:
         connection = dbapi.connect(address.conninfo)

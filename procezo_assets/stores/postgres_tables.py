@@ -184,7 +184,7 @@ def grow(
         )
     _check_width(cursor, table, len(asked), len(asked.keys() - have.keys()), made=bool(have))
     if not have:
-        columns = _comma().join(
+        columns = _joined(
             [_column(name, kind, required=name in keys) for name, kind in asked.items()]
         )
         execute(
@@ -207,7 +207,7 @@ def grow(
             )
             have[name] = wider
     if changes:
-        execute(cursor, "ALTER TABLE {}.{} {c}", table.schema, table.name, c=_comma().join(changes))
+        execute(cursor, "ALTER TABLE {}.{} {c}", table.schema, table.name, c=_joined(changes))
     return {**asked, **have}
 
 
@@ -272,7 +272,7 @@ def insert(cursor: Cursor, table: Table, frame: pl.DataFrame, types: Mapping[str
 def stage(cursor: Cursor, frame: pl.DataFrame) -> Composable:
     """Copy a frame into a temporary table and return its name, for use after `pg_temp.`."""
     execute(cursor, "DROP TABLE IF EXISTS pg_temp.{}", _STAGING)
-    columns = _comma().join([_column(name, _type_of(kind)) for name, kind in frame.schema.items()])
+    columns = _joined([_column(name, _type_of(kind)) for name, kind in frame.schema.items()])
     execute(cursor, "CREATE TEMPORARY TABLE {} ({c}) ON COMMIT DROP", _STAGING, c=columns)
     copy(cursor, _STAGING, frame)
     return name_list([_STAGING])
@@ -280,7 +280,7 @@ def stage(cursor: Cursor, frame: pl.DataFrame) -> Composable:
 
 def converted(names: Iterable[str], types: Mapping[str, str]) -> Composable:
     """Columns of the staging table, each cast to the type of its column in the table."""
-    return _comma().join([_composable("{n}::{t}", n=name, t=_sql(types[name])) for name in names])
+    return _joined([_composable("{n}::{t}", n=name, t=_sql(types[name])) for name in names])
 
 
 def copy(cursor: Cursor, table: str, frame: pl.DataFrame, schema: str | None = None) -> None:
@@ -368,5 +368,7 @@ def _sql(text: str) -> Composable:
     return SQL(text)
 
 
-def _comma() -> Any:  # noqa: ANN401 - psycopg's SQL, which is not imported here
-    return _sql(", ")
+def _joined(parts: list[Composable]) -> Composable:
+    from psycopg.sql import SQL  # noqa: PLC0415 - as above
+
+    return SQL(", ").join(parts)

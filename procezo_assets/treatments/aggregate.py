@@ -121,17 +121,16 @@ def _offset(frame: Frame, width: int) -> int:
 
 def _metric(column: str, metric: str) -> pl.Expr:
     values = pl.col(column)
-    return {
-        "mean": values.mean,
+    results = {
+        "mean": values.mean(),
         # rounding leaves 1e-17 of equal values; their deviation is zero
-        "std": lambda: (
-            pl.when(values.min() == values.max()).then(values.std() * 0).otherwise(values.std())
-        ),
-        "min": values.min,
-        "max": values.max,
-        "median": values.median,
-        "count": lambda: values.count().cast(pl.Int64),
-    }[metric]()
+        "std": pl.when(values.min() == values.max()).then(values.std() * 0).otherwise(values.std()),
+        "min": values.min(),
+        "max": values.max(),
+        "median": values.median(),
+        "count": values.count().cast(pl.Int64),
+    }
+    return results[metric]
 
 
 def _rounded(column: str, schema: pl.Schema, decimals: int | None) -> pl.Expr:

@@ -24,9 +24,9 @@ class DomainLimits(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> DomainLimits:
-        if self.min_value is not None and self.max_value is not None:
-            if self.min_value > self.max_value:
-                raise ValueError(f"min_value {self.min_value} is above max_value {self.max_value}")
+        low, high = self.min_value, self.max_value
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"min_value {low} is above max_value {high}")
         return self
 
 

@@ -69,4 +69,6 @@ def _takes_pandas(treatment: Treatment) -> bool:
             f"treatment '{treatment.name}': annotation {error}", "import what it names"
         ) from None
     module = getattr(annotation, "__module__", "")
-    return module.partition(".")[0] == "pandas" and annotation.__name__ == "DataFrame"
+    return (
+        module.partition(".")[0] == "pandas" and getattr(annotation, "__name__", "") == "DataFrame"
+    )

@@ -111,10 +111,10 @@ def _fit_device(frame: pl.LazyFrame, params: NormalizeParameters) -> dict[str, A
         if values.is_empty():
             continue
         if params.method == "percentile":
-            low = values.quantile(params.percentile_min / 100, interpolation="linear")
-            high = values.quantile(params.percentile_max / 100, interpolation="linear")
+            bounds = [params.percentile_min / 100, params.percentile_max / 100]
         else:
-            low, high = values.min(), values.max()
+            bounds = [0.0, 1.0]
+        low, high = (values.quantile(at, interpolation="linear") for at in bounds)
         ranges[column] = {"low": low, "high": high, "count": len(values)}
     return ranges
 

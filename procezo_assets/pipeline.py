@@ -1,0 +1,294 @@
+"""One partition through the stages of a flow, in memory, each stage checked and written when done.
+
+What belongs here: what happens to one day of one dataset. What does not: which days and in which
+order (`runs.py`), what a treatment does to a frame (`treatments/`), how files are written
+(`stores/`), and Dagster (`orchestration/`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from procezo_assets.datasets import RAW_FOLDER, Dataset, PartKey, part_files
+from procezo_assets.errors import LedgerError
+from procezo_assets.fits import StoredFit
+from procezo_assets.flows import Flow, Stage
+from procezo_assets.ledger import Ledger
+from procezo_assets.parameters import parameters_hash
+from procezo_assets.raw.source import DeviceDay, FileCounts, RawSource
+from procezo_assets.schemas import StageRules, check_schema
+from procezo_assets.stores.parquet import (
+    Provenance,
+    WrittenFile,
+    file_sha256,
+    read_part,
+    write_partition,
+)
+from procezo_assets.treatments.established import run_established
+from procezo_assets.treatments.model import Parameters, PartAbout
+from procezo_assets.treatments.treated import Treated
+
+Frames = dict[PartKey, pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class StageDone:
+    """A stage of a partition, written.
+
+    Args:
+        stage: Which stage.
+        dataset: The dataset's name.
+        day: The UTC day.
+        files: The files, as written.
+        before: The frames it was given, where it was given frames.
+        after: The frames it made.
+        ledger: The counts.
+        seconds: How long it took.
+        raw_files: Of `parse`, the files that the rows are from.
+        warnings: What a person should look at, a sentence each.
+    """
+
+    stage: Stage
+    dataset: str
+    day: date
+    files: Mapping[PartKey, WrittenFile]
+    before: Frames = field(repr=False)
+    after: Frames = field(repr=False)
+    ledger: Ledger
+    seconds: float
+    raw_files: tuple[FileCounts, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class PartitionContext:
+    """What the partitions of a run share: one flow, one dataset.
+
+    Args:
+        flow: The flow.
+        dataset: The dataset.
+        params: Effective parameters, by stage name.
+        rules: What holds for each stage's files, by stage name.
+        source: The raw files, scanned, where `parse` is run.
+        fits: The fits that stages apply, by stage name.
+    """
+
+    flow: Flow
+    dataset: Dataset
+    params: dict[str, Parameters]
+    rules: dict[str, StageRules]
+    source: RawSource | None = None
+    fits: dict[str, StoredFit] = field(default_factory=dict)
+
+
+class Partition:
+    """One day of a dataset, in memory between its stages.
+
+    Args:
+        context: What all days of the run share.
+        day: The UTC day.
+    """
+
+    def __init__(self, context: PartitionContext, day: date) -> None:
+        self.context = context
+        self.day = day
+        self.frames: dict[str, Frames] = {}
+        self.hashes: dict[str, dict[PartKey, str]] = {}
+
+    def run(self, stage: Stage) -> StageDone:
+        """Run one stage, check what it made, and write it.
+
+        Args:
+            stage: A stage that makes files; its input has been run here, or is on disk.
+
+        Raises:
+            ProcezoError: Where the stage cannot be run; nothing was written.
+        """
+        started = time.perf_counter()
+        context = self.context
+        params = context.params[stage.name]
+        ledger = Ledger()
+        warnings: list[str] = []
+        before: Frames = {}
+        raw_files: tuple[FileCounts, ...] = ()
+        if stage.treatment.kind == "source":
+            after, inputs, raw_files = self._parse(stage, params, ledger, warnings)
+        else:
+            before, hashes = self._input(stage)
+            if stage.treatment.kind == "folder":
+                after, inputs = self._run_folder(stage, params, before, hashes, ledger)
+            else:
+                after, inputs = self._apply(stage, params, before, hashes, ledger, warnings)
+        if not ledger.balanced:
+            raise LedgerError(
+                f"stage '{stage.name}': {ledger.imbalances[0]}",
+                "nothing was written; this is a defect of the treatment, please report it",
+            )
+        after = {key: _with_output_types(frame) for key, frame in after.items()}
+        for key, frame in after.items():
+            check_schema(context.rules[stage.name], key, frame)
+        fit = context.fits.get(stage.name)
+        provenance = {
+            key: Provenance(
+                flow=context.flow.name,
+                stage=stage.name,
+                treatment=stage.treatment.name,
+                version=stage.treatment.version,
+                parameters=parameters_hash(params),
+                input=inputs[key],
+                fit=fit.sha256 if fit else None,
+            )
+            for key in after
+        }
+        folder = context.dataset.stage(stage.output)
+        files = write_partition(folder, self.day, after, provenance)
+        self.frames[stage.output] = after
+        self.hashes[stage.output] = {key: file.sha256 for key, file in files.items()}
+        return StageDone(
+            stage=stage,
+            dataset=context.dataset.name,
+            day=self.day,
+            files=files,
+            before=before,
+            after=after,
+            ledger=ledger,
+            seconds=time.perf_counter() - started,
+            raw_files=raw_files,
+            warnings=tuple(warnings),
+        )
+
+    def _parse(
+        self, stage: Stage, params: Parameters, ledger: Ledger, warnings: list[str]
+    ) -> tuple[Frames, dict[PartKey, str], tuple[FileCounts, ...]]:
+        source = self.context.source
+        assert source is not None  # noqa: S101 - scanned before the first day
+        unreadable = source.unreadable_on(self.day)
+        if unreadable is not None:
+            raise unreadable
+        frames: Frames = {}
+        inputs: dict[PartKey, str] = {}
+        for device, device_day in source.read_day(self.day).items():
+            warnings.extend(_field_warnings(device, device_day))
+            ledger.rows_in += device_day.rows.height
+            treated = stage.treatment.function(device_day.rows, params)
+            for domain, result in treated.items():
+                key = PartKey(device, domain)
+                frames[key] = result.frames[None]
+                inputs[key] = device_day.digest
+            _enter_parsed(ledger, device, device_day.rows, treated)
+        return frames, inputs, tuple(source.files_of(self.day))
+
+    def _input(self, stage: Stage) -> tuple[Frames, dict[PartKey, str]]:
+        """The input stage's frames: from memory, or else from its files."""
+        if stage.input not in self.frames:
+            paths = part_files(self.context.dataset.stage(stage.input), self.day)
+            self.frames[stage.input] = {key: read_part(path) for key, path in paths.items()}
+            self.hashes[stage.input] = {key: file_sha256(path) for key, path in paths.items()}
+        return self.frames[stage.input], self.hashes[stage.input]
+
+    def _apply(
+        self,
+        stage: Stage,
+        params: Parameters,
+        before: Frames,
+        hashes: Mapping[PartKey, str],
+        ledger: Ledger,
+        warnings: list[str],
+    ) -> tuple[Frames, dict[PartKey, str]]:
+        after: Frames = {}
+        inputs: dict[PartKey, str] = {}
+        fit = self.context.fits.get(stage.name)
+        for key, frame in before.items():
+            about = PartAbout(key.device, key.domain, self.day, key.window)
+            treated = stage.treatment.apply(frame, params, about, fit.content if fit else None)
+            ledger.enter(f"{key.device} {key.domain}", frame, treated)
+            warnings.extend(treated.warnings)
+            for window, result in treated.frames.items():
+                made = PartKey(key.device, key.domain, window or key.window)
+                after[made] = result
+                inputs[made] = hashes[key]
+        return after, inputs
+
+    def _run_folder(
+        self,
+        stage: Stage,
+        params: Parameters,
+        before: Frames,
+        hashes: Mapping[PartKey, str],
+        ledger: Ledger,
+    ) -> tuple[Frames, dict[PartKey, str]]:
+        """Run a user's treatment of the established form; any file of it may come from any other."""
+        source = self.context.flow.input_of(stage)
+        with tempfile.TemporaryDirectory(prefix="procezo-") as scratch:
+            after = run_established(
+                stage.treatment,
+                before,
+                params,
+                dataset=self.context.dataset.name,
+                step=source.name if source else RAW_FOLDER,
+                day=self.day,
+                scratch=Path(scratch),
+            )
+        ledger.enter_uncounted(before.values(), after.values())
+        everything = _joint_hash(hashes)
+        return after, dict.fromkeys(after, everything)
+
+
+def _enter_parsed(
+    ledger: Ledger, device: str, rows: pl.DataFrame, treated: Mapping[str, Treated]
+) -> None:
+    """Hold `parse` to the law: the texts of claimed keys are values, or counted with a reason."""
+    texts = sum(rows[column].count() for column in rows.columns if column != "ts")
+    ledger.values_in += texts
+    ledger.rows_out += rows.height
+    made = 0
+    for domain, result in treated.items():
+        frame = result.frames[None]
+        values, removed = ledger.enter_parsed(result)
+        made += values + removed
+        if frame.height != rows.height:
+            ledger.imbalances.append(
+                f"{device} {domain}: {frame.height} rows out, {rows.height} accounted for"
+            )
+    if made != texts:
+        ledger.imbalances.append(f"{device}: {texts} values in, {made} accounted for")
+
+
+def _field_warnings(device: str, device_day: DeviceDay) -> Iterator[str]:
+    met = device_day.fields
+    if met.unclaimed:
+        named = ", ".join(f"{key} ({count})" for key, count in sorted(met.unclaimed.items())[:20])
+        more = len(met.unclaimed) - 20
+        yield f"{device}: keys that no domain takes: {named}" + (
+            f" and {more} more" if more > 0 else ""
+        )
+    if met.repeated:
+        yield f"{device}: {met.repeated} repeated keys in a line, the last of each was taken"
+    if met.without_colon:
+        yield f"{device}: {met.without_colon} fields without a colon"
+
+
+def _with_output_types(frame: pl.DataFrame) -> pl.DataFrame:
+    """Bring what a user's treatment may hand back to the types that stages have."""
+    casts: dict[str, pl.DataType] = {}
+    for name, dtype in frame.schema.items():
+        if name == "ts":
+            if isinstance(dtype, pl.Datetime) and dtype != pl.Datetime("us", "UTC"):
+                casts[name] = pl.Datetime("us", "UTC")
+        elif dtype.is_integer() and dtype != pl.Int64:
+            casts[name] = pl.Int64()
+        elif dtype.is_float() and dtype != pl.Float64:
+            casts[name] = pl.Float64()
+    return frame.cast(dict(casts)) if casts else frame
+
+
+def _joint_hash(hashes: Mapping[PartKey, str]) -> str:
+    return hashlib.sha256("\n".join(hashes.values()).encode()).hexdigest()

@@ -1,0 +1,331 @@
+"""A run: many partitions of a flow, several at once, one's trouble never another's.
+
+What belongs here: which days go through which stages, in which phases, and what is told of it. What
+does not: what happens to one day (`pipeline.py`), and who asks for a run (`orchestration/`, `cli/`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from filelock import FileLock
+
+from procezo_assets.datasets import Dataset, Home
+from procezo_assets.errors import FitError, ProcezoError
+from procezo_assets.fits import StoredFit, current_fit, make_fit
+from procezo_assets.flows import Flow, Stage
+from procezo_assets.parameters import parameters_hash
+from procezo_assets.pipeline import Partition, PartitionContext, StageDone
+from procezo_assets.raw.quarantine import write_quarantine
+from procezo_assets.raw.reader import Limits
+from procezo_assets.raw.source import RawSource
+from procezo_assets.schemas import stage_rules
+from procezo_assets.stores.loads import load_digest, record_loaded
+from procezo_assets.treatments.model import Loaded, Parameters, StageInput
+from procezo_assets.treatments.parse import ParseParameters
+
+_DAYS_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class DayFailed:
+    """A partition that stopped at a stage; what was there before is still there.
+
+    Args:
+        stage: At which stage.
+        dataset: The dataset's name.
+        day: The UTC day.
+        error: Why.
+    """
+
+    stage: Stage
+    dataset: str
+    day: date
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """Why, in one line."""
+        text = str(self.error)
+        if not isinstance(self.error, ProcezoError):
+            text = f"{type(self.error).__name__}: {text}"
+        return " ".join(text.split())
+
+
+@dataclass(frozen=True)
+class StageLoaded:
+    """A loading stage, done with one dataset.
+
+    Args:
+        stage: Which stage.
+        result: What it loaded.
+        seconds: How long it took, for all datasets of the run.
+    """
+
+    stage: Stage
+    result: Loaded
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RawScanned:
+    """The raw files of a dataset, read.
+
+    Args:
+        stage: The stage that reads them.
+        source: The files and their counts.
+        seconds: How long it took.
+    """
+
+    stage: Stage
+    source: RawSource
+    seconds: float
+
+
+Event = StageDone | DayFailed | StageLoaded | RawScanned
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run is asked to do.
+
+    Args:
+        home: The home folder.
+        flow: The flow.
+        stages: Which of its stages, in the order of the flow.
+        days: Which days, by dataset.
+        run_params: Parameters of this run, over all others.
+        refit: Whether fits are made anew.
+        full_replace: Whether the stages' folders are emptied first.
+    """
+
+    home: Home
+    flow: Flow
+    stages: tuple[Stage, ...]
+    days: Mapping[str, Sequence[date]]
+    run_params: Mapping[str, Any] = field(default_factory=dict)
+    refit: bool = False
+    full_replace: bool = False
+
+
+def today() -> date:
+    """The current UTC day."""
+    return datetime.now(UTC).date()
+
+
+def raw_source(
+    home: Home, flow: Flow, dataset: str, run_params: Mapping[str, Any] | None = None
+) -> RawSource | None:
+    """The raw files of a dataset as a flow reads them, not yet scanned; None without `parse`."""
+    if flow.source is None:
+        return None
+    params = flow.parameters(flow.source, dataset, run_params)
+    if not isinstance(params, ParseParameters):
+        return None
+    return RawSource(home.existing_dataset(dataset), params, Limits(flow.start, today()))
+
+
+def run(work: Work) -> Iterator[Event]:
+    """Do the work, and tell of each stage of each partition the moment it is done.
+
+    A day that fails stops at its stage, is told of as `DayFailed`, and stops no other day. Stages
+    that act on many days run at the end, over the days that did not fail.
+
+    Args:
+        work: What to do.
+
+    Yields:
+        The events, in the order in which they happen.
+
+    Raises:
+        ProcezoError: Where a dataset cannot be worked on at all.
+    """
+    failed: set[tuple[str, date]] = set()
+    loads = [stage for stage in work.stages if stage.treatment.kind == "load"]
+    if any(stage.treatment.kind != "load" for stage in work.stages):
+        for name, days in work.days.items():
+            for event in _DatasetRun(work, name, sorted(days)).run():
+                if isinstance(event, DayFailed):
+                    failed.add((event.dataset, event.day))
+                yield event
+    for stage in loads:
+        yield from _load(work, stage, failed)
+
+
+class _DatasetRun:
+    """The partitions of one dataset through the stages that make files."""
+
+    def __init__(self, work: Work, name: str, days: list[date]) -> None:
+        self.work = work
+        self.flow = work.flow
+        self.dataset: Dataset = work.home.existing_dataset(name)
+        self.days = days
+        self.stages = [stage for stage in work.stages if stage.treatment.kind != "load"]
+        params = {
+            stage.name: self.flow.parameters(stage, name, work.run_params) for stage in self.stages
+        }
+        rules = {stage.name: stage_rules(self.flow, stage, name, params) for stage in self.stages}
+        self.context = PartitionContext(self.flow, self.dataset, params, rules)
+
+    def run(self) -> Iterator[Event]:
+        if self.work.full_replace:
+            for stage in self.stages:
+                _empty(self.dataset.stage(stage.output))
+        if any(stage.treatment.kind == "source" for stage in self.stages):
+            yield self._scan()
+        alive = set(self.days)
+        for phase in self._phases():
+            for stage in phase:
+                if stage.treatment.fit is not None:
+                    self.context.fits[stage.name] = self._fit(stage)
+            for event in self._run_days(phase, sorted(alive)):
+                if isinstance(event, DayFailed):
+                    alive.discard(event.day)
+                yield event
+
+    def _scan(self) -> RawScanned:
+        started = time.perf_counter()
+        source = raw_source(self.work.home, self.flow, self.dataset.name, self.work.run_params)
+        stage = self.flow.source
+        assert source is not None  # noqa: S101 - a source stage is among the stages
+        assert stage is not None  # noqa: S101
+        source.scan(partial(write_quarantine, self.dataset, self.flow.name))
+        source.want(self.days)
+        self.context.source = source
+        return RawScanned(stage, source, time.perf_counter() - started)
+
+    def _phases(self) -> Iterator[list[Stage]]:
+        """Split the stages before each one whose fit must be made from all days first."""
+        phase: list[Stage] = []
+        for stage in self.stages:
+            if stage.treatment.fit is not None and self._fit_is_due(stage):
+                if phase:
+                    yield phase
+                phase = []
+            phase.append(stage)
+        if phase:
+            yield phase
+
+    def _fit_is_due(self, stage: Stage) -> bool:
+        if self.work.refit or self.work.full_replace:
+            return True
+        wanted = bool(getattr(self.context.params[stage.name], "fit", True))
+        return wanted and current_fit(self.dataset.stage(stage.output)) is None
+
+    def _fit(self, stage: Stage) -> StoredFit:
+        folder = self.dataset.stage(stage.output)
+        if self._fit_is_due(stage):
+            return make_fit(
+                stage.treatment,
+                self.context.params[stage.name],
+                input_folder=self.dataset.stage(stage.input),
+                stage_folder=folder,
+            )
+        found = current_fit(folder)
+        if found is None:
+            raise FitError(
+                f"stage '{stage.name}' of dataset '{self.dataset.name}' has no fit",
+                'make one with --refit, or with "fit": true in the flow',
+            )
+        return found
+
+    def _run_days(self, phase: list[Stage], days: list[date]) -> Iterator[Event]:
+        """Work on several days at once, and hand on events as they come."""
+        events: SimpleQueue[Event] = SimpleQueue()
+        with ThreadPoolExecutor(_DAYS_AT_ONCE) as workers:
+            pending: set[Future[None]] = set()
+            waiting = iter(days)
+            try:
+                while True:
+                    # no more days in the air than workers: outcomes hold their frames
+                    for day in waiting:
+                        pending.add(workers.submit(self._run_day, phase, day, events))
+                        if len(pending) >= _DAYS_AT_ONCE:
+                            break
+                    if not pending:
+                        break
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
+                    while not events.empty():
+                        yield events.get()
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def _run_day(self, phase: list[Stage], day: date, events: SimpleQueue[Event]) -> None:
+        lock = self.dataset.lock(day)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        partition = Partition(self.context, day)
+        stage = phase[0]
+        try:
+            with FileLock(lock):
+                for stage in phase:  # noqa: B007 - names the stage that failed
+                    events.put(partition.run(stage))
+        except Exception as error:  # noqa: BLE001 - one day's trouble never stops the others
+            events.put(DayFailed(stage, self.dataset.name, day, error))
+
+
+def _load(work: Work, stage: Stage, failed: set[tuple[str, date]]) -> Iterator[Event]:
+    started = time.perf_counter()
+    by_params: dict[str, list[StageInput]] = {}
+    params_of: dict[str, Parameters] = {}
+    source = work.flow.input_of(stage)
+    for name, days in work.days.items():
+        dataset = work.home.existing_dataset(name)
+        params = work.flow.parameters(stage, name, work.run_params)
+        good = tuple(day for day in sorted(days) if (name, day) not in failed)
+        if not good:
+            continue
+        digest = parameters_hash(params)
+        params_of[digest] = params
+        by_params.setdefault(digest, []).append(
+            StageInput(
+                home=work.home,
+                flow=work.flow.name,
+                dataset=name,
+                stage=source.name if source else stage.input,
+                folder=dataset.stage(stage.input),
+                output=dataset.stage(stage.output),
+                days=good,
+                step=stage.name,
+            )
+        )
+    for digest, inputs in by_params.items():
+        try:
+            results = stage.treatment.function(inputs, params_of[digest])
+        except Exception as error:  # noqa: BLE001 - the other loads still have their turn
+            for one in inputs:
+                for day in one.days:
+                    yield DayFailed(stage, one.dataset, day, error)
+            continue
+        by_dataset = {one.dataset: one for one in inputs}
+        for result in results:
+            one = by_dataset[result.dataset]
+            record_loaded(
+                work.home,
+                one.output,
+                {
+                    day: load_digest(one.folder, day, digest)
+                    for day in one.days
+                    if day not in result.failed
+                },
+            )
+            for day, reason in result.failed.items():
+                yield DayFailed(stage, result.dataset, day, ProcezoError(reason))
+            yield StageLoaded(stage, result, time.perf_counter() - started)
+
+
+def _empty(stage_folder: Path) -> None:
+    """Remove a stage's partitions; fits and exports are not partitions and stay."""
+    for folder in stage_folder.glob("domain=*"):
+        shutil.rmtree(folder)

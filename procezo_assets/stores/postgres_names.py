@@ -1,0 +1,117 @@
+"""Names of tables and columns in PostgreSQL, and the frame with a column for each device."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from procezo_assets.errors import ParameterError, did_you_mean
+from procezo_assets.stores.postgres_connection import DayRefusedError
+
+PLACEHOLDERS = ("experience", "step", "aggregation", "domain")
+
+
+def plain(name: str) -> str:
+    """Turn what is no letter, digit or `_` into `_`."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
+def template_fields(template: str) -> set[str]:
+    """The placeholders of a table template.
+
+    Raises:
+        ParameterError: Where it has unknown ones or its braces do not match.
+    """
+    try:
+        fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise ParameterError(f"table_template '{template}': {error}") from None
+    for name in sorted(fields - set(PLACEHOLDERS)):
+        raise ParameterError(
+            f"table_template '{template}' has the unknown placeholder {{{name}}}",
+            did_you_mean(name, PLACEHOLDERS),
+        )
+    return fields
+
+
+def wide_table(template: str, values: Mapping[str, str | None]) -> str:
+    """Name a wide table, in upper case.
+
+    Args:
+        template: Text with placeholders in braces.
+        values: The value of each placeholder; one without a value goes, along with its `_`.
+    """
+    name = template
+    for field in template_fields(template):
+        value = values.get(field)
+        if value:
+            name = name.replace(f"{{{field}}}", value)
+        else:
+            name = re.sub(rf"^\{{{field}\}}_*|_*\{{{field}\}}", "", name)
+    return plain(name).upper()
+
+
+def wide_column(device: str, column: str) -> str:
+    """Name a wide table's column: `<device>__<column>`."""
+    return f"{re.sub(r'[^A-Za-z0-9]', '_', device)}__{column}"
+
+
+def check_wide_devices(devices: Iterable[str]) -> None:
+    """Refuse devices that a wide table could not tell apart.
+
+    Raises:
+        DayRefusedError: Naming both.
+    """
+    taken: dict[str, str] = {}
+    for device in devices:
+        other = taken.setdefault(wide_column(device, ""), device)
+        if other != device:
+            raise DayRefusedError(
+                f"the devices '{other}' and '{device}' would share the columns "
+                f"'{wide_column(device, '…')}' of a wide table",
+                'use layout: "tidy", or load one of them with devices in sources',
+            )
+
+
+def wide_frame(parts: Iterable[tuple[str, str, pl.DataFrame]]) -> pl.DataFrame:
+    """Set the frames of several devices and domains side by side.
+
+    Args:
+        parts: Device, domain and frame (`ts`, then values) of each part.
+
+    Returns:
+        One row a timestamp, sorted by `ts`; null where a part has no such timestamp.
+
+    Raises:
+        DayRefusedError: Where two values would share a column, or a part repeats a timestamp.
+    """
+    renamed: list[pl.DataFrame] = []
+    taken: dict[str, str] = {}
+    parts = list(parts)
+    check_wide_devices(device for device, _, _ in parts)
+    for device, domain, frame in parts:
+        if frame["ts"].is_duplicated().any():
+            raise DayRefusedError(
+                f"the device '{device}' repeats timestamps in {domain}, and a wide table has one "
+                "row a timestamp",
+                "load a stage from clean on, where timestamps are unique",
+            )
+        names = {name: wide_column(device, name) for name in frame.columns if name != "ts"}
+        for name, wide in names.items():
+            here = f"'{name}' of '{device}' in {domain}"
+            if wide in taken:
+                raise DayRefusedError(
+                    f"{taken[wide]} and {here} would share the column '{wide}' of a wide table",
+                    'use layout: "tidy", or a template with {domain}',
+                )
+            taken[wide] = here
+        renamed.append(frame.rename(names))
+    if not renamed:
+        return pl.DataFrame(schema={"ts": pl.Datetime("us", "UTC")})
+    joined = pl.concat([frame.select("ts") for frame in renamed]).unique().sort("ts")
+    for frame in renamed:
+        joined = joined.join(frame, on="ts", how="left", maintain_order="left")
+    return joined

@@ -1,0 +1,400 @@
+"""Load partitions into PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Literal, Self
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from procezo_assets.datasets import PartKey
+from procezo_assets.errors import ParameterError, ProcezoError
+from procezo_assets.treatments.model import Loaded, Parameters, StageInput, loader
+
+_WIDE_TEMPLATE = "{experience}__{step}__{aggregation}"
+_NO_VALUES = {"ts", "device"}
+
+
+class FromEnvironment(BaseModel):
+    """The name of an environment variable that holds a value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    env: str = Field(min_length=1, description="The environment variable's name.")
+
+
+Text = str | FromEnvironment
+Secret = SecretStr | FromEnvironment
+
+
+class Source(Parameters):
+    """Which columns of a domain to load."""
+
+    domain: str = Field(description="The domain.")
+    columns: tuple[str, ...] = Field(
+        default=(), description="The columns to load; they win over the three filters below."
+    )
+    sensors: tuple[str, ...] = Field(
+        default=(), description="First parts of the column names to load; empty: any."
+    )
+    transforms: tuple[str, ...] = Field(
+        default=(), description="Middle parts of the names to load, such as raw; empty: any."
+    )
+    metrics: tuple[str, ...] = Field(
+        default=(), description="Last parts of the names to load, such as mean; empty: any."
+    )
+    devices: tuple[str, ...] = Field(default=(), description="The devices to load; empty: all.")
+
+    def takes(self, column: str) -> bool:
+        """Tell whether a column, named `sensor__transform__metric`, is to be loaded."""
+        if self.columns:
+            return column in self.columns
+        sensor, *rest = column.split("__")
+        metric = rest.pop() if len(rest) > 1 else None
+        transform = "__".join(rest) or "raw"
+        return (
+            (not self.sensors or sensor in self.sensors)
+            and (not self.transforms or transform in self.transforms)
+            and (not self.metrics or metric is None or metric in self.metrics)
+        )
+
+
+class ToPostgres(Parameters):
+    """Where to load, which columns, and into which tables."""
+
+    url: Secret | None = Field(
+        default=None,
+        description="The database's URL, or {env: NAME}. Without it and the five below: "
+        "PROCEZO_POSTGRES_URL, and where that is unset the embedded server.",
+    )
+    host: Text | None = Field(
+        default=None, description="The server's host; localhost where only others are given."
+    )
+    port: int | FromEnvironment | None = Field(default=None, description="The server's port; 5432.")
+    dbname: Text | None = Field(default=None, description="The database; named as the user.")
+    user: Text | None = Field(default=None, description="The user.")
+    password: Secret | None = Field(
+        default=None, description="The password; {env: NAME} keeps it out of the flow."
+    )
+    layout: Literal["tidy", "wide"] | None = Field(
+        default=None,
+        description="tidy: a row for each device and timestamp; wide: a row for each timestamp "
+        "and a column for each device and value. Unset: wide with a table_template, else tidy.",
+    )
+    table_template: str | None = Field(
+        default=None,
+        description="The name of wide tables, from {experience}, {step}, {aggregation} and "
+        f"{{domain}}; in layout wide {_WIDE_TEMPLATE} where unset.",
+    )
+    table_prefix: str = Field(default="", description="What the tables' names begin with.")
+    schema_name: str | None = Field(
+        default=None,
+        alias="schema",
+        description="The schema of tidy tables; the flow's name where unset.",
+    )
+    mode: Literal["append", "replace"] = Field(
+        default="replace",
+        description="Accepted for flows of the established tool. Both mean the same: a "
+        "partition's rows are replaced, all others stay.",
+    )
+    aggregations: tuple[str, ...] = Field(
+        default=(), description="The windows to load, such as 10s; empty: all."
+    )
+    sources: tuple[Source, ...] = Field(
+        default=(), description="Domains and columns to load; empty: all of all domains."
+    )
+
+    @field_validator("table_template")
+    @classmethod
+    def _known_placeholders(cls, template: str | None) -> str | None:
+        from procezo_assets.stores.postgres_names import template_fields  # noqa: PLC0415 - heavy
+
+        try:
+            if template is not None:
+                template_fields(template)
+        except ParameterError as error:
+            raise ValueError(str(error)) from None
+        return template
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.url is not None and self.names_server:
+            raise ValueError("give url, or host, port, dbname, user and password; not both")
+        if self.table_template is not None and self.layout == "tidy":
+            raise ValueError("table_template names wide tables: drop it, or layout: tidy")
+        if self.schema_name is not None and self.is_wide:
+            raise ValueError("schema is for tidy tables; wide ones are in the schema public")
+        return self
+
+    @property
+    def names_server(self) -> bool:
+        """Whether the server is given in parts."""
+        parts = (self.host, self.port, self.dbname, self.user, self.password)
+        return any(part is not None for part in parts)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether tables have a column for each device and value."""
+        return self.layout == "wide" or (self.layout is None and self.table_template is not None)
+
+    @property
+    def template(self) -> str:
+        """The name of wide tables."""
+        return self.table_template if self.table_template is not None else _WIDE_TEMPLATE
+
+
+@loader(parameters=ToPostgres, output="60_postgres")
+def to_postgres(inputs: list[StageInput], params: ToPostgres) -> list[Loaded]:
+    """Load partitions into PostgreSQL tables, replacing exactly their rows.
+
+    Args:
+        inputs: The partitions, a dataset each.
+        params: Where to, what, and in which layout.
+
+    Returns:
+        What was loaded of each dataset; days whose rows the tables cannot hold are in `failed`.
+
+    Raises:
+        ParameterError: Where the template cannot tell datasets or windows apart.
+        StoreError: Where the server cannot be reached or refuses.
+    """
+    if not inputs:
+        return []
+    plans = [_Plan(source, params) for source in inputs]
+    if params.is_wide:
+        _check_wide_tables(plans, params)
+    url = _url(inputs[0], params)
+    return [plan.load(url) for plan in plans]
+
+
+@dataclass
+class _Plan:
+    """The loading of one dataset."""
+
+    source: StageInput
+    params: ToPostgres
+    missing: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.days = {day: self._chosen(self.source.parts(day)) for day in self.source.days}
+        self.known = self._latest() if self.params.is_wide else {}
+
+    @property
+    def keys(self) -> set[PartKey]:
+        return {*self.known, *(key for parts in self.days.values() for key in parts)}
+
+    def load(self, url: str) -> Loaded:
+        from procezo_assets.stores.postgres_connection import (  # noqa: PLC0415 - heavy
+            DayRefusedError,
+        )
+
+        rows: dict[date, int] = {}
+        failed: dict[date, str] = {}
+        tables: set[str] = set()
+        for day, parts in self.days.items():
+            try:
+                loaded = (self._load_wide if self.params.is_wide else self._load_tidy)(
+                    url, day, parts
+                )
+            except DayRefusedError as error:
+                failed[day] = str(error)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                failed[day] = f"a file of {day} cannot be read: {error}"
+            else:
+                rows[day] = sum(loaded.values())
+                tables |= loaded.keys()
+        return Loaded(
+            dataset=self.source.dataset,
+            rows=rows,
+            tables=tuple(sorted(tables)),
+            failed=failed,
+            warnings=tuple(self._warnings()),
+        )
+
+    def _load_tidy(self, url: str, day: date, parts: Mapping[PartKey, Path]) -> dict[str, int]:
+        from procezo_assets.stores.postgres import replace_tidy  # noqa: PLC0415 - heavy
+        from procezo_assets.stores.postgres_names import plain  # noqa: PLC0415 - heavy
+
+        frames: dict[str, list[pl.DataFrame]] = {}
+        for key, path in parts.items():
+            frame = self._read(key, path).with_columns(pl.lit(key.device).alias("device"))
+            frames.setdefault(self.tidy_table(key), []).append(frame)
+        schema = self.params.schema_name or plain(self.source.flow)
+        rows = replace_tidy(
+            url,
+            schema=schema,
+            tables={
+                name: pl.concat(several, how="diagonal_relaxed") for name, several in frames.items()
+            },
+            dataset=self.source.dataset,
+            day=day,
+            origin=f"{self.source.flow}/{self.source.step}",
+        )
+        return {f"{schema}.{name}": count for name, count in rows.items()}
+
+    def _load_wide(self, url: str, day: date, parts: Mapping[PartKey, Path]) -> dict[str, int]:
+        from procezo_assets.stores.postgres import replace_wide  # noqa: PLC0415 - heavy
+        from procezo_assets.stores.postgres_names import (  # noqa: PLC0415 - heavy
+            wide_column,
+            wide_frame,
+        )
+
+        frames: dict[str, list[tuple[str, str, pl.DataFrame]]] = {}
+        owned: dict[str, set[str]] = {}
+        # a device without a file that day must not keep the values of an earlier load
+        for key, path in self.known.items():
+            names = owned.setdefault(self.wide_table(key), set())
+            names |= {wide_column(key.device, name) for name in self._columns(key, path)}
+        for key, path in parts.items():
+            part = (key.device, key.domain, self._read(key, path))
+            frames.setdefault(self.wide_table(key), []).append(part)
+        return {
+            f"public.{table}": replace_wide(
+                url,
+                table=table,
+                frame=wide_frame(frames.get(table, ())),
+                day=day,
+                owned=owned.get(table, ()),
+            )
+            for table in sorted({*frames, *owned})
+        }
+
+    def tidy_table(self, key: PartKey) -> str:
+        from procezo_assets.stores.postgres_names import plain  # noqa: PLC0415 - heavy
+
+        name = f"{key.domain}_{key.window or self.source.stage}"
+        return plain(self.params.table_prefix + name)
+
+    def wide_table(self, key: PartKey) -> str:
+        from procezo_assets.stores.postgres_names import plain, wide_table  # noqa: PLC0415 - heavy
+
+        values = {
+            "experience": self.source.dataset,
+            "step": self.source.stage,
+            "aggregation": key.window,
+            "domain": key.domain,
+        }
+        name = wide_table(self.params.template, values)
+        return plain(self.params.table_prefix).upper() + name
+
+    def _chosen(self, parts: Mapping[PartKey, Path]) -> dict[PartKey, Path]:
+        wanted = self.params.aggregations
+        return {
+            key: path
+            for key, path in parts.items()
+            if (not wanted or key.window is None or key.window in wanted)
+            and (not self.params.sources or self._sources(key))
+        }
+
+    def _sources(self, key: PartKey) -> list[Source]:
+        return [
+            source
+            for source in self.params.sources
+            if source.domain == key.domain and (not source.devices or key.device in source.devices)
+        ]
+
+    def _latest(self) -> dict[PartKey, Path]:
+        latest: dict[PartKey, Path] = {}
+        for day in self.source.days_present():
+            latest |= self._chosen(self.source.parts(day))
+        return latest
+
+    def _columns(self, key: PartKey, path: Path) -> list[str]:
+        with path.open("rb") as file:
+            present = [name for name in pl.read_parquet_schema(file) if name not in _NO_VALUES]
+        if not self.params.sources:
+            return present
+        sources = self._sources(key)
+        for source in sources:
+            self.missing |= {f"{key.domain}: {name}" for name in {*source.columns} - {*present}}
+        return [name for name in present if any(source.takes(name) for source in sources)]
+
+    def _read(self, key: PartKey, path: Path) -> pl.DataFrame:
+        columns = ["ts", *self._columns(key, path)]
+        return pl.read_parquet(path, columns=columns, hive_partitioning=False, glob=False)
+
+    def _warnings(self) -> Iterable[str]:
+        if isinstance(self.params.password, SecretStr) or isinstance(self.params.url, SecretStr):
+            yield 'a password may stand in the flow: {"env": "NAME"} keeps it out'
+        for name in sorted(self.missing):
+            yield f"a column that sources names is not in every file: {name}"
+        windows = {key.window for key in self.keys}
+        for window in self.params.aggregations:
+            if window not in windows and windows:
+                yield f"there are no files of the window '{window}'"
+
+
+def _check_wide_tables(plans: list[_Plan], params: ToPostgres) -> None:
+    """Refuse tables in which rows of two datasets or windows would take each other's place."""
+    from procezo_assets.stores.postgres_names import template_fields  # noqa: PLC0415 - heavy
+
+    template = params.template
+    fields = template_fields(template)
+    datasets = sorted({plan.source.dataset for plan in plans})
+    if "experience" not in fields and len(datasets) > 1:
+        raise ParameterError(
+            f"table_template '{template}' gives the datasets {', '.join(datasets)} one table",
+            "put {experience} into it",
+        )
+    owners: dict[str, tuple[str, str | None]] = {}
+    for plan in plans:
+        for key in plan.keys:
+            owner = (plan.source.dataset, key.window)
+            other = owners.setdefault(plan.wide_table(key), owner)
+            if other != owner:
+                missing = "aggregation" if other[0] == owner[0] else "experience"
+                raise ParameterError(
+                    f"table_template '{template}' gives {_told(other)} and {_told(owner)} "
+                    f"the one table {plan.wide_table(key)}",
+                    "choose one with aggregations, or put {aggregation} into it"
+                    if missing == "aggregation"
+                    else "rename one of the datasets, or use layout: tidy",
+                )
+
+
+def _told(owner: tuple[str, str | None]) -> str:
+    return " ".join(part for part in owner if part)
+
+
+def _url(source: StageInput, params: ToPostgres) -> str:
+    if params.url is not None:
+        return _value(params.url, "url")
+    if params.names_server:
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - heavy
+
+        given = {
+            "host": params.host if params.host is not None else "localhost",
+            "port": params.port,
+            "dbname": params.dbname,
+            "user": params.user,
+            "password": params.password,
+        }
+        return make_conninfo(
+            "", **{name: _value(part, name) for name, part in given.items() if part is not None}
+        )
+    from procezo_assets.settings import load_settings  # noqa: PLC0415 - read when asked for
+
+    if (own := load_settings().postgres_url) is not None:
+        return own.get_secret_value()
+    from procezo_assets.stores.embedded_postgres import start  # noqa: PLC0415 - heavy
+
+    return start(source.home.state)
+
+
+def _value(given: str | int | SecretStr | FromEnvironment, name: str) -> str:
+    if isinstance(given, SecretStr):
+        return given.get_secret_value()
+    if not isinstance(given, FromEnvironment):
+        return str(given)
+    value = os.environ.get(given.env)
+    if not value:
+        raise ParameterError(
+            f"{name} of to_postgres: the environment variable {given.env} is not set",
+            "set it where the run starts",
+        )
+    return value
