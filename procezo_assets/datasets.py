@@ -204,7 +204,7 @@ def stage_days(folder: Path) -> list[date]:
         for domain_folder in _subfolders(folder, "domain=")
         for day_folder in _subfolders(domain_folder, "day=")
         if (match := _DAY_FOLDER.fullmatch(day_folder.name))
-        and any(entry.name.endswith(".parquet") for entry in os.scandir(day_folder))
+        and any(path.suffix == ".parquet" for path in day_folder.iterdir())
     }
     return sorted(days)
 

@@ -80,7 +80,10 @@ def make_fit(
         )
     frames = {
         device: pl.concat(
-            [pl.scan_parquet(path, hive_partitioning=False).drop("device") for path in paths],
+            [
+                pl.scan_parquet(path, glob=False, hive_partitioning=False).drop("device")
+                for path in paths
+            ],
             how="diagonal_relaxed",
         )
         for device, paths in files.items()

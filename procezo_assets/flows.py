@@ -86,7 +86,7 @@ class FlowDeclaration(BaseModel):
     @classmethod
     def _bounds_at_top(cls, values: object) -> object:
         """The established tool also takes `from` and `to` beside `params`."""
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or not isinstance(values.get("params", {}), dict):
             return values
         bounds = {key: values[key] for key in ("from", "to") if key in values}
         rest = {key: value for key, value in values.items() if key not in bounds}
@@ -472,17 +472,20 @@ def _check_parameters(flow: Flow, declared: FlowDeclaration) -> None:
                 f"{flow.path.name}, params: no step has a parameter '{name}'",
                 did_you_mean(name, known),
             )
+    for stage in flow.stages:
+        flow.parameters(stage, "")
     for pattern, by_step in flow.overrides.items():
-        for step in by_step:
+        where = f"{flow.path.name}, overrides '{pattern}'"
+        for step, params in by_step.items():
             try:
-                flow.stage(step)
+                stage = flow.stage(step)
             except FlowError as error:
-                raise FlowError(
-                    f"{flow.path.name}, overrides '{pattern}': {error.problem}", error.hint
-                ) from None
-    for dataset in ["", *flow.overrides]:  # a pattern matches itself
-        for stage in flow.stages:
-            flow.parameters(stage, dataset)
+                raise FlowError(f"{where}: {error.problem}", error.hint) from None
+            validated(
+                stage.treatment.parameters,
+                {**stage.params, **params},
+                where=f"{where}, step '{step}'",
+            )
 
 
 def _run_params_of(flow: Flow, stage: Stage, run_params: Mapping[str, Any]) -> dict[str, Any]:

@@ -278,16 +278,15 @@ def _field_warnings(device: str, device_day: DeviceDay) -> Iterator[str]:
 
 def _with_output_types(frame: pl.DataFrame) -> pl.DataFrame:
     """Bring what a user's treatment may hand back to the types that stages have."""
-    casts: dict[str, pl.DataType] = {}
+    casts: list[pl.Expr] = []
     for name, dtype in frame.schema.items():
-        if name == "ts":
-            if isinstance(dtype, pl.Datetime) and dtype != pl.Datetime("us", "UTC"):
-                casts[name] = pl.Datetime("us", "UTC")
-        elif dtype.is_integer() and dtype != pl.Int64:
-            casts[name] = pl.Int64()
-        elif dtype.is_float() and dtype != pl.Float64:
-            casts[name] = pl.Float64()
-    return frame.cast(dict(casts)) if casts else frame
+        if name == "ts" and isinstance(dtype, pl.Datetime):
+            casts.append(pl.col(name).cast(pl.Datetime("us", "UTC")))
+        elif dtype.is_integer():
+            casts.append(pl.col(name).cast(pl.Int64))
+        elif dtype.is_float():
+            casts.append(pl.col(name).cast(pl.Float64))
+    return frame.with_columns(casts)
 
 
 def _joint_hash(hashes: Mapping[PartKey, str]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from procezo_assets.datasets import Dataset, Home
+from procezo_assets.datasets import Dataset
 from procezo_assets.errors import FitError, ProcezoError
 from procezo_assets.fits import StoredFit, current_fit, make_fit
 from procezo_assets.flows import Flow, Stage
@@ -99,7 +99,6 @@ class Work:
     """What a run is asked to do.
 
     Args:
-        home: The home folder.
         flow: The flow.
         stages: Which of its stages, in the order of the flow.
         days: Which days, by dataset.
@@ -108,10 +107,9 @@ class Work:
         full_replace: Whether the stages' folders are emptied first.
     """
 
-    home: Home
     flow: Flow
     stages: tuple[Stage, ...]
-    days: Mapping[str, Sequence[date]]
+    days: Mapping[Dataset, Sequence[date]]
     run_params: Mapping[str, Any] = field(default_factory=dict)
     refit: bool = False
     full_replace: bool = False
@@ -123,15 +121,15 @@ def today() -> date:
 
 
 def raw_source(
-    home: Home, flow: Flow, dataset: str, run_params: Mapping[str, Any] | None = None
+    flow: Flow, dataset: Dataset, run_params: Mapping[str, Any] | None = None
 ) -> RawSource | None:
     """The raw files of a dataset as a flow reads them, not yet scanned; None without `parse`."""
     if flow.source is None:
         return None
-    params = flow.parameters(flow.source, dataset, run_params)
+    params = flow.parameters(flow.source, dataset.name, run_params)
     if not isinstance(params, ParseParameters):
         return None
-    return RawSource(home.existing_dataset(dataset), params, Limits(flow.start, today()))
+    return RawSource(dataset, params, Limits(flow.start, today()))
 
 
 def run(work: Work) -> Iterator[Event]:
@@ -152,8 +150,8 @@ def run(work: Work) -> Iterator[Event]:
     failed: set[tuple[str, date]] = set()
     loads = [stage for stage in work.stages if stage.treatment.kind == "load"]
     if any(stage.treatment.kind != "load" for stage in work.stages):
-        for name, days in work.days.items():
-            for event in _DatasetRun(work, name, sorted(days)).run():
+        for dataset, days in work.days.items():
+            for event in _DatasetRun(work, dataset, sorted(days)).run():
                 if isinstance(event, DayFailed):
                     failed.add((event.dataset, event.day))
                 yield event
@@ -164,17 +162,20 @@ def run(work: Work) -> Iterator[Event]:
 class _DatasetRun:
     """The partitions of one dataset through the stages that make files."""
 
-    def __init__(self, work: Work, name: str, days: list[date]) -> None:
+    def __init__(self, work: Work, dataset: Dataset, days: list[date]) -> None:
         self.work = work
         self.flow = work.flow
-        self.dataset: Dataset = work.home.existing_dataset(name)
+        self.dataset = dataset
         self.days = days
         self.stages = [stage for stage in work.stages if stage.treatment.kind != "load"]
         params = {
-            stage.name: self.flow.parameters(stage, name, work.run_params) for stage in self.stages
+            stage.name: self.flow.parameters(stage, dataset.name, work.run_params)
+            for stage in self.stages
         }
-        rules = {stage.name: stage_rules(self.flow, stage, name, params) for stage in self.stages}
-        self.context = PartitionContext(self.flow, self.dataset, params, rules)
+        rules = {
+            stage.name: stage_rules(self.flow, stage, dataset.name, params) for stage in self.stages
+        }
+        self.context = PartitionContext(self.flow, dataset, params, rules)
 
     def run(self) -> Iterator[Event]:
         if self.work.full_replace:
@@ -194,7 +195,7 @@ class _DatasetRun:
 
     def _scan(self) -> RawScanned:
         started = time.perf_counter()
-        source = raw_source(self.work.home, self.flow, self.dataset.name, self.work.run_params)
+        source = raw_source(self.flow, self.dataset, self.work.run_params)
         stage = self.flow.source
         assert source is not None  # noqa: S101 - a source stage is among the stages
         assert stage is not None  # noqa: S101
@@ -269,7 +270,7 @@ class _DatasetRun:
         stage = phase[0]
         try:
             with FileLock(lock):
-                for stage in phase:  # noqa: B007 - names the stage that failed
+                for stage in phase:
                     events.put(partition.run(stage))
         except Exception as error:  # noqa: BLE001 - one day's trouble never stops the others
             events.put(DayFailed(stage, self.dataset.name, day, error))
@@ -280,19 +281,18 @@ def _load(work: Work, stage: Stage, failed: set[tuple[str, date]]) -> Iterator[E
     by_params: dict[str, list[StageInput]] = {}
     params_of: dict[str, Parameters] = {}
     source = work.flow.input_of(stage)
-    for name, days in work.days.items():
-        dataset = work.home.existing_dataset(name)
-        params = work.flow.parameters(stage, name, work.run_params)
-        good = tuple(day for day in sorted(days) if (name, day) not in failed)
+    for dataset, days in work.days.items():
+        params = work.flow.parameters(stage, dataset.name, work.run_params)
+        good = tuple(day for day in sorted(days) if (dataset.name, day) not in failed)
         if not good:
             continue
         digest = parameters_hash(params)
         params_of[digest] = params
         by_params.setdefault(digest, []).append(
             StageInput(
-                home=work.home,
+                home=dataset.home,
                 flow=work.flow.name,
-                dataset=name,
+                dataset=dataset.name,
                 stage=source.name if source else stage.input,
                 folder=dataset.stage(stage.input),
                 output=dataset.stage(stage.output),
@@ -312,7 +312,7 @@ def _load(work: Work, stage: Stage, failed: set[tuple[str, date]]) -> Iterator[E
         for result in results:
             one = by_dataset[result.dataset]
             record_loaded(
-                work.home,
+                one.home,
                 one.output,
                 {
                     day: load_digest(one.folder, day, digest)

@@ -29,6 +29,11 @@ class Settings(BaseSettings):
         description="PROCEZO_DAGSTER_POSTGRES_URL: where Dagster keeps runs and events; "
         "unset, SQLite in DAGSTER_HOME.",
     )
+    keep_runs_days: int = Field(
+        default=90,
+        ge=1,
+        description="PROCEZO_KEEP_RUNS_DAYS: age in days at which Dagster's runs are removed.",
+    )
     dagster_home: Path | None = Field(
         default=None, validation_alias="DAGSTER_HOME", description="DAGSTER_HOME, as Dagster reads."
     )

@@ -15,6 +15,11 @@ KEY_COLUMN_PREFIX = "key:"
 # The few lines of rare signatures go through one regular expression a key instead.
 _SIGNATURES_BY_POSITION = 32
 
+# What `\s` of the expressions is; Python's own str.strip() also takes the separators 1C to 1F.
+_BLANKS = "".join(
+    character for character in map(chr, range(0x3001)) if re.fullmatch(r"[^\S\x1c-\x1f]", character)
+)
+
 
 @dataclass
 class FieldCounts:
@@ -117,9 +122,9 @@ def _key_places(signature: str, delimiter: str, number: int, counts: FieldCounts
     places: dict[str, int] = {}
     for place, text in enumerate(signature.split(delimiter)):
         key, colon, _ = text.partition(":")
-        key = key.strip()
+        key = key.strip(_BLANKS)
         if not key or not colon:
-            counts.without_colon += number if text.strip() else 0
+            counts.without_colon += number if text.strip(_BLANKS) else 0
             continue
         counts.repeated += number if key in places else 0
         places[key] = place

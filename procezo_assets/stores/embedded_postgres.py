@@ -18,8 +18,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
-import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -38,6 +36,7 @@ from procezo_assets.stores.embedded_account import (
     run,
     server_account,
 )
+from procezo_assets.stores.embedded_address import free_port, socket_folder
 from procezo_assets.stores.embedded_process import (
     DATABASE,
     SUPERUSER,
@@ -54,9 +53,6 @@ _START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 60.0
 _RETRY_S = 20.0
 _POLL_S = 0.02
-_SOCKET_PATH_LIMIT = 100
-_FIRST_PORT = 15432
-_PORTS = 4096
 
 # The shell gives the server its log without quoting rules for the paths, and then ends, so that
 # the server is nobody's child: it leaves no zombie when it stops before the starter does.
@@ -209,8 +205,8 @@ def _try_start(state: Path, data: Path, binaries: Binaries, account: Account) ->
         return _wait_until_ready(data, running.pid)
     _forget_dead_server(data)
     record = _read_record(state)
-    sockets = _socket_folder(str(record.get("socket", "")), account)
-    port = _free_port(int(record.get("port", 0)), state)
+    sockets = socket_folder(str(record.get("socket", "")), account)
+    port = free_port(int(record.get("port", 0)), state)
     _write_record(state, account, socket=str(sockets), port=port, data=str(data))
     options = {
         "listen_addresses": "127.0.0.1",
@@ -312,56 +308,6 @@ def _forget_dead_server(data: Path) -> None:
     # PostgreSQL takes any living process of its user for the old server. Its check of the shared
     # memory, which stays, keeps two servers off one data folder.
     (data / "postmaster.pid").unlink(missing_ok=True)
-
-
-def _socket_folder(known: str, account: Account) -> Path:
-    if known:
-        folder = Path(known)
-        with contextlib.suppress(OSError):
-            folder.mkdir(mode=0o700)
-            os.chown(folder, account.uid, account.gid)
-        if _is_private(folder, account):
-            for left in folder.iterdir():  # the lock of a killed server may name a living process
-                left.unlink()
-            return folder
-    for temp in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - made by mkdtemp
-        room = len(os.fsencode(f"{temp}/procezo-12345678/.s.PGSQL.65535.lock"))
-        plain = all(letter.isalnum() or letter in "/._-" for letter in temp)
-        if room > _SOCKET_PATH_LIMIT or not plain or not can_use(Path(temp), account):
-            continue
-        try:
-            made = Path(tempfile.mkdtemp(prefix="procezo-", dir=temp))
-            os.chown(made, account.uid, account.gid)
-        except OSError:
-            continue
-        return made
-    raise StoreError("there is no short temporary folder for the server's socket", OWN_SERVER)
-
-
-def _is_private(folder: Path, account: Account) -> bool:
-    # The folder is in a place where anyone can write: a stranger's must not be taken for ours.
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return (
-        stat.S_ISDIR(found.st_mode)
-        and found.st_uid == account.uid
-        and stat.S_IMODE(found.st_mode) == stat.S_IRWXU
-    )
-
-
-def _free_port(known: int, state: Path) -> int:
-    # By the home's path, so that homes seldom meet and a dashboard's port stays what it was.
-    offset = int.from_bytes(hashlib.sha256(os.fsencode(state)).digest()[:4]) % _PORTS
-    spread = (_FIRST_PORT + (offset + step) % _PORTS for step in range(_PORTS))
-    for port in [known, *spread] if known else spread:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-    raise StoreError("no port is free on 127.0.0.1 for the embedded PostgreSQL", OWN_SERVER)
 
 
 @contextlib.contextmanager

@@ -116,6 +116,7 @@ class _Exporting:
         self.warnings: list[str] = []
         self.lacking: dict[str, set[str]] = defaultdict(set)
         self.unfit: dict[str, int] = defaultdict(int)
+        self.bare: set[str] = set()
 
     def run(self) -> Loaded:
         whole = self.params.span == "all"
@@ -145,6 +146,11 @@ class _Exporting:
             "exported empty"
             for column, devices in self.lacking.items()
         )
+        if self.bare:
+            self.warnings.append(
+                "none of the columns that are exported by default are in the data of "
+                f"{', '.join(sorted(self.bare))}: set the parameter columns"
+            )
         self.warnings.extend(
             f"{count} values of column '{column}' do not fit its type: exported empty"
             for column, count in self.unfit.items()
@@ -234,6 +240,8 @@ class _Exporting:
                 self.unfit[name] += lost
         if counts.is_empty():
             return None
+        if self.how.columns and not outputs:
+            self.bare.add(device)
         dates = [
             instant.astimezone(ZoneInfo(self.how.tz)).date()
             for instant in (*counts["__first"], *counts["__last"])

@@ -113,7 +113,7 @@ def read_part(path: Path) -> pl.DataFrame:
         PartitionError: Where it cannot be read.
     """
     try:
-        return pl.read_parquet(path, hive_partitioning=False).drop("device")
+        return pl.read_parquet(path, glob=False, hive_partitioning=False).drop("device")
     except (OSError, pl.exceptions.PolarsError) as error:
         raise PartitionError(
             f"{path} cannot be read: {error}", "run the stage that writes it again"

@@ -121,7 +121,7 @@ def in_transaction(url: str, work: Callable[[Cursor], T]) -> T:
     address = Address.parse(url)
     attempts = Retrying(
         stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_GIVE_UP_AFTER_S),
-        wait=wait_exponential_jitter(initial=0.5, max=4),
+        wait=wait_exponential_jitter(multiplier=0.5, max=4, jitter=0.5),
         retry=retry_if_exception_type(_RetryError),
         reraise=True,
     )

@@ -26,9 +26,14 @@ def template_fields(template: str) -> set[str]:
         ParameterError: Where it has unknown ones or its braces do not match.
     """
     try:
-        fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+        parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise ParameterError(f"table_template '{template}': {error}") from None
+    if any(form or conversion for _, _, form, conversion in parts):
+        raise ParameterError(
+            f"table_template '{template}' formats a placeholder", "write just its name in braces"
+        )
+    fields = {name for _, name, _, _ in parts if name is not None}
     for name in sorted(fields - set(PLACEHOLDERS)):
         raise ParameterError(
             f"table_template '{template}' has the unknown placeholder {{{name}}}",
@@ -44,14 +49,10 @@ def wide_table(template: str, values: Mapping[str, str | None]) -> str:
         template: Text with placeholders in braces.
         values: The value of each placeholder; one without a value goes, along with its `_`.
     """
-    name = template
     for field in template_fields(template):
-        value = values.get(field)
-        if value:
-            name = name.replace(f"{{{field}}}", value)
-        else:
-            name = re.sub(rf"^\{{{field}\}}_*|_*\{{{field}\}}", "", name)
-    return plain(name).upper()
+        if not values.get(field):
+            template = re.sub(rf"^\{{{field}\}}_*|_*\{{{field}\}}", "", template)
+    return plain(template.format_map(values)).upper()
 
 
 def wide_column(device: str, column: str) -> str:

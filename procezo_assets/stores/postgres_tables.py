@@ -113,6 +113,7 @@ def within(day: date) -> Composable:
 def take_turns(cursor: Cursor, name: str) -> None:
     """Wait until no other load works on what the name stands for; the transaction's end lets go."""
     cursor.execute("SET LOCAL lock_timeout = '2min'")
+    cursor.execute("SET LOCAL timezone = 'UTC'")  # for times that become text
     key = literal(f"procezo:{name}")
     query(cursor, "SELECT pg_advisory_xact_lock(hashtextextended({}, 0))::text", key)
 
@@ -182,6 +183,11 @@ def grow(
             f"the table {table} exists without the column '{absent[0]}'",
             "it is not one of this project: give the step another schema, prefix or template",
         )
+    if have and have["ts"] != "timestamp with time zone":
+        raise StoreError(
+            f"the column ts of the table {table} is {have['ts']}",
+            "make it timestamptz: ALTER TABLE … ALTER COLUMN ts TYPE timestamptz USING …",
+        )
     _check_width(cursor, table, len(asked), len(asked.keys() - have.keys()), made=bool(have))
     if not have:
         columns = _joined(
@@ -201,7 +207,7 @@ def grow(
     for name, kind in asked.items():
         if name not in have:
             changes.append(_composable("ADD COLUMN {}", _column(name, kind)))
-        elif name not in empty and (wider := widened(have[name], kind)) != have[name]:
+        elif name not in {*keys, *empty} and (wider := widened(have[name], kind)) != have[name]:
             changes.append(
                 _composable("ALTER COLUMN {n} TYPE {t} USING {n}::{t}", n=name, t=_sql(wider))
             )

@@ -5,9 +5,10 @@ What goes into it belongs to `warehouse_tables` and `warehouse_views`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -22,6 +23,12 @@ BUSY_WAIT_S = 30.0
 
 TURN_WAIT_S = 900.0
 """How long to wait, in seconds, for other runs to finish loading."""
+
+MEMORY_LIMIT = "2GB"
+"""What DuckDB may keep in memory while it loads; its own limit is most of the machine's."""
+
+THREADS = 4
+"""How many threads may load; each holds a group of rows of all columns in memory."""
 
 _HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 _SAME_PROCESS = "different configuration than existing connections"
@@ -89,6 +96,8 @@ def connect_for_loading(
     try:
         connection = _open(home.warehouse, read_only=False, wait_s=busy_wait_s)
         try:
+            connection.execute(f"SET memory_limit = {quote_literal(MEMORY_LIMIT)}")
+            connection.execute(f"SET threads = {min(THREADS, os.cpu_count() or 1)}")
             yield connection
         except duckdb.Error as error:
             raise StoreError(
@@ -109,7 +118,8 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         yield
         connection.commit()
     except BaseException:
-        connection.rollback()
+        with suppress(duckdb.Error):  # DuckDB has ended the transaction itself
+            connection.rollback()
         raise
 
 
@@ -136,7 +146,10 @@ def quote_literal(text: str) -> str:
 
 
 def glob_of(path: Path) -> str:
-    """Write a path so that DuckDB reads it as that one path, whatever characters it has."""
+    """Write a path so that DuckDB takes it, or begins a pattern with it, as that one path.
+
+    The one limit is DuckDB's: its patterns reach no folder that has a backslash in its name.
+    """
     return re.sub(r"([*?\[])", r"[\1]", path.as_posix())
 
 

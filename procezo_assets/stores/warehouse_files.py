@@ -132,7 +132,7 @@ def wider(one: str, other: str) -> str:
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
-    names = list(pl.read_parquet_schema(path))
+    names = pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema().names()
     seen: dict[str, str] = {"dataset": "dataset"}
     for name in names:
         if name.casefold() in seen:

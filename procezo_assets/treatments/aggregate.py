@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from procezo_assets.treatments.durations import DAY_US, Duration, microseconds
 from procezo_assets.treatments.model import Frame, Parameters, Treated, treatment
@@ -29,6 +29,13 @@ class AggregateParameters(Parameters):
     decimals: int | None = Field(
         None, ge=0, le=15, description="Round results to this many decimals."
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> AggregateParameters:
+        for name in self.metrics:
+            if self.metrics.count(name) > 1:
+                raise ValueError(f"metrics: '{name}' is there twice")
+        return self
 
 
 @treatment(

@@ -67,7 +67,7 @@ def clean(frame: Frame, params: CleanParameters, *, about: PartAbout) -> Treated
     """Drop repeated timestamps, then turn values out of range and spikes to null.
 
     Args:
-        frame: `ts` (sorted), then numeric columns.
+        frame: `ts` (sorted), then columns; only numeric ones have limits.
         params: Limits by domain.
         about: Names the domain.
 
@@ -76,6 +76,7 @@ def clean(frame: Frame, params: CleanParameters, *, about: PartAbout) -> Treated
         `spike`.
     """
     values = [column for column in frame.columns if column != "ts"]
+    measured = [column for column in values if frame.schema[column].is_numeric()]
     rows_removed: dict[str, int] = {}
     removed: dict[str, dict[str, int]] = {}
     kept = frame
@@ -85,21 +86,21 @@ def clean(frame: Frame, params: CleanParameters, *, about: PartAbout) -> Treated
             rows_removed["repeated_timestamp"] = frame.height - kept.height
             removed["repeated_timestamp"] = _fewer(frame, kept, values)
     limits = params.domains.get(about.domain)
-    if limits is None or not values:
+    if limits is None or not measured:
         return Treated({None: kept}, rows_removed=rows_removed, values_removed=removed)
     in_range = kept.with_columns(
-        pl.when(_within(column, limits)).then(column).alias(column) for column in values
+        pl.when(_within(column, limits)).then(column).alias(column) for column in measured
     )
-    removed["out_of_range"] = _fewer(kept, in_range, values)
+    removed["out_of_range"] = _fewer(kept, in_range, measured)
     cleaned = in_range
     if limits.spike_threshold is not None:
         cleaned = in_range.with_columns(
             pl.when(_distance_from_median(column, limits.spike_window) <= limits.spike_threshold)
             .then(column)
             .alias(column)
-            for column in values
+            for column in measured
         )
-        removed["spike"] = _fewer(in_range, cleaned, values)
+        removed["spike"] = _fewer(in_range, cleaned, measured)
     return Treated({None: cleaned}, rows_removed=rows_removed, values_removed=removed)
 
 

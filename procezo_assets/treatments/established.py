@@ -8,13 +8,14 @@ import importlib.util
 import json
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import Field, create_model
+from pydantic import Field, PydanticUserError, create_model
 
 from procezo_assets.datasets import PartKey
 from procezo_assets.errors import TreatmentError
@@ -63,6 +64,15 @@ def load_established(folder: Path) -> Treatment:
         name = str(declared.get("name", folder.name))
     except (ValueError, AttributeError, TypeError) as error:
         raise TreatmentError(f"{declaration}: {error}", "see docs/treatments.md") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a parameter may be called `copy` or `schema`
+            model = create_model(f"{name}_parameters", __base__=Parameters, **params)
+    except (PydanticUserError, TypeError, ValueError, NameError) as error:
+        problem = str(error).partition("\n")[0]
+        raise TreatmentError(
+            f"{declaration}: a parameter cannot have that name: {problem}", "rename it"
+        ) from None
     digest = hashlib.sha256()
     for path in sorted([declaration, *folder.rglob("*.py")]):
         digest.update(path.read_bytes())
@@ -70,7 +80,7 @@ def load_established(folder: Path) -> Treatment:
         name=name,
         kind="folder",
         version=digest.hexdigest()[:12],
-        parameters=create_model(f"{name}_parameters", __base__=Parameters, **params),
+        parameters=model,
         function=_load_run(script),
         summary=summary,
         origin=str(folder),
@@ -114,29 +124,42 @@ def run_established(
         folder.mkdir(exist_ok=True)
         frame.write_parquet(folder / f"{experience}__{key.device}__{step}{window}__{day}.parquet")
     with _ONE_AT_A_TIME, contextlib.redirect_stdout(sys.stderr):
-        treatment.function(
-            str(folders["input"]), str(folders["output"]), params.model_dump(by_alias=True)
-        )
+        try:
+            treatment.function(
+                str(folders["input"]), str(folders["output"]), params.model_dump(by_alias=True)
+            )
+        except SystemExit as error:  # would end the whole run, not this partition
+            raise TreatmentError(
+                f"treatment '{treatment.name}' called sys.exit({error.code!r})"
+            ) from None
+    devices = {key.device for key in frames}
     return {
-        _key_of(path, treatment, day): _read_back(path, treatment)
+        _key_of(path, treatment, day, experience, devices): _read_back(path, treatment)
         for path in sorted(folders["output"].glob("domain=*/*.parquet"))
     }
 
 
-def _key_of(path: Path, treatment: Treatment, day: date) -> PartKey:
+def _key_of(
+    path: Path, treatment: Treatment, day: date, experience: str, devices: Iterable[str]
+) -> PartKey:
     domain = path.parent.name.removeprefix("domain=")
-    parts = path.stem.split("__")
-    sizes = {4: None, 5: 3}
-    if len(parts) not in sizes or parts[-1] != str(day):
-        raise TreatmentError(
-            f"treatment '{treatment.name}' wrote {path.parent.name}/{path.name}",
-            f"name it <experience>__<device>__<step>__[<window>__]{day}.parquet",
-        )
-    return PartKey(parts[1], domain, parts[3] if len(parts) == 5 else None)  # noqa: PLR2004
+    start, end = f"{experience}__", f"__{day}"
+    if path.stem.startswith(start) and path.stem.endswith(end):
+        rest = path.stem[len(start) : -len(end)]
+        # names of loggers may hold the separator; those that came in are known
+        known = [device for device in devices if rest.startswith(f"{device}__")]
+        device = max(known, key=len, default=rest.partition("__")[0])
+        _, *windows = rest[len(device) + 2 :].split("__")
+        if device and rest != device and len(windows) <= 1:
+            return PartKey(device, domain, windows[0] if windows else None)
+    raise TreatmentError(
+        f"treatment '{treatment.name}' wrote {path.parent.name}/{path.name}",
+        f"name it {experience}__<device>__<step>__[<window>__]{day}.parquet",
+    )
 
 
 def _read_back(path: Path, treatment: Treatment) -> Frame:
-    frame = pl.read_parquet(path)
+    frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
     if "ts" not in frame.columns:
         raise TreatmentError(
             f"treatment '{treatment.name}' wrote {path.name} without the column ts",
@@ -168,9 +191,11 @@ def _load_run(script: Path) -> Run:
     if spec is None or spec.loader is None:
         raise TreatmentError(f"{script} cannot be imported")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and annotations are resolved through it
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - whatever a user's module raises is its problem
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
         raise TreatmentError(
             f"{script} fails to import: {type(error).__name__}: {error}", "correct it"
         ) from error

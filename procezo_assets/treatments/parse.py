@@ -21,6 +21,7 @@ RESERVED_COLUMNS = frozenset({"ts", "device", "dataset", "domain", "day", "windo
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INT64 = (-(2**63), 2**63 - 1)
 _INT64_DIGITS = 19
+_LARGE_EXPONENT = "999999999"
 
 
 def _known_zone(name: str) -> str:
@@ -30,7 +31,16 @@ def _known_zone(name: str) -> str:
 
 
 def _as_utc(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{value} is outside the years 1 to 9999 in UTC") from None
+
+
+def _separates(delimiter: str) -> str:
+    if delimiter.isalnum() or delimiter in '"\r\n\0+-.:':
+        raise ValueError(f"{delimiter!r} cannot separate fields; take one of ; , | or a tab")
+    return delimiter
 
 
 ZoneName = Annotated[str, AfterValidator(_known_zone)]
@@ -57,9 +67,16 @@ class DomainColumns(BaseModel):
     def _check(self) -> DomainColumns:
         if self.prefix is None and not self.columns:
             raise ValueError("a domain needs a prefix or columns")
-        reserved = RESERVED_COLUMNS & {*self.columns, *self.rename.values()}
-        if reserved - set(self.rename):
+        names = [self.rename.get(key, key) for key in self.columns]
+        reserved = RESERVED_COLUMNS & {*names, *self.rename.values()}
+        if reserved:
             raise ValueError(f"column name '{min(reserved)}' is reserved; rename it")
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two columns have the name '{name}'")
+        for key, name in self.rename.items():
+            if key != name and self.takes(key) and self.takes(name) and name not in self.rename:
+                raise ValueError(f"'{key}' is renamed to '{name}', which is a column already")
         return self
 
     def takes(self, key: str) -> bool:
@@ -97,7 +114,7 @@ class ParseParameters(Parameters):
         "kv_csv",
         description="`kv_csv`: a timestamp, then key:value fields; `csv`: a header names columns.",
     )
-    delimiter: str = Field(
+    delimiter: Annotated[str, AfterValidator(_separates)] = Field(
         ";", min_length=1, max_length=1, description="The character between fields."
     )
     tz: ZoneName = Field(
@@ -105,7 +122,7 @@ class ParseParameters(Parameters):
     )
     timestamp_column: str | None = Field(
         None,
-        description="csv: the column that holds the timestamp; `ts`, or else the first, where unset.",
+        description="csv: the column of the timestamp; where unset `ts`, or else the first.",
     )
     domains: dict[DomainName, DomainColumns] = Field(
         {
@@ -234,9 +251,9 @@ def read_numbers(
 def _read_number(text: str, dtype: Literal["int", "float"]) -> int | float | str:
     if not _NUMBER.fullmatch(text):
         return "not_number"
-    exact = Decimal(text)
     if dtype == "float":
         return "not_number"  # a decimal that no finite float holds: the cast took the others
+    exact = _exact(text)
     if exact.is_zero():
         return 0
     if exact.adjusted() >= _INT64_DIGITS:
@@ -245,6 +262,14 @@ def _read_number(text: str, dtype: Literal["int", "float"]) -> int | float | str
         return "not_integer"
     whole = int(exact)
     return whole if _INT64[0] <= whole <= _INT64[1] else "not_number"
+
+
+def _exact(text: str) -> Decimal:
+    """The decimal; an exponent beyond what Decimal takes is cut to nine digits, as good as any."""
+    mantissa, marker, exponent = text.lower().partition("e")
+    if len(exponent.lstrip("+-").lstrip("0")) > len(_LARGE_EXPONENT):
+        exponent = ("-" if exponent.startswith("-") else "") + _LARGE_EXPONENT
+    return Decimal(mantissa + marker + exponent)
 
 
 def claims(params: ParseParameters) -> Callable[[str], bool]:

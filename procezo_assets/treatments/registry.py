@@ -97,7 +97,7 @@ def _load_native(path: Path) -> list[Treatment]:
     sys.modules[name] = module  # annotations are resolved through it
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - whatever a user's module raises is its problem
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise TreatmentError(
             f"treatment file {path} fails to import: {type(error).__name__}: {error}",

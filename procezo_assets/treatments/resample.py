@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import polars as pl
@@ -13,6 +12,7 @@ from procezo_assets.treatments.model import Frame, Parameters, PartAbout, Treate
 
 Method = Literal["nearest", "first", "last", "mean"]
 MASK_SUFFIX = "__is_interpolated"
+_FLOAT_INTEGERS = 2**53
 
 
 class ResampleParameters(Parameters):
@@ -52,7 +52,7 @@ def resample(frame: Frame, params: ResampleParameters, *, about: PartAbout) -> T
     run of nulls in one column on that grid; the limit is ceil(`max_gap_fill_s` / `freq`) bins.
 
     Args:
-        frame: `ts` (sorted), then numeric columns.
+        frame: `ts` (sorted), then columns; of those that are not numeric `mean` is the first.
         params: Grid and filling.
         about: Names the domain.
 
@@ -81,7 +81,7 @@ def resample(frame: Frame, params: ResampleParameters, *, about: PartAbout) -> T
     rows_removed["before_first_value"] = leading
     grid = _grid(kept, step)
     gridded = grid.join(kept, on="ts", how="left", maintain_order="left")
-    limit = math.ceil(params.max_gap_fill_s * 1_000_000 / step)
+    limit = _limit(params.max_gap_fill_s, step)
     filled = gridded.with_columns(
         _fill(column, limit, head=params.long_gaps == "fill_head") for column in columns
     )
@@ -98,6 +98,15 @@ def resample(frame: Frame, params: ResampleParameters, *, about: PartAbout) -> T
     )
 
 
+def _limit(seconds: float, step: int) -> int:
+    """The longest gap that is filled, in bins; at most all bins of a day."""
+    bins_a_day = -(-DAY_US // step)
+    if seconds * 1_000_000 >= DAY_US:
+        return bins_a_day
+    # whole microseconds first: 2.007 s are 2007 bins of 1 ms, though 2.007 * 1e6 / 1e3 is more
+    return -(-round(seconds * 1_000_000) // step)
+
+
 def _floor(step: int) -> pl.Expr:
     midnight = pl.col("ts").dt.truncate("1d")
     into_day = (pl.col("ts") - midnight).dt.total_microseconds()
@@ -108,12 +117,25 @@ def _merge(frame: Frame, column: str, method: Method) -> pl.Expr:
     values = pl.col(column).drop_nulls()
     if method == "last":
         return values.last()
-    if method == "mean" and frame.schema[column] != pl.Boolean:
-        mean = values.mean()
-        if frame.schema[column].is_integer():
-            mean = mean.round(0, mode="half_to_even").cast(frame.schema[column])
-        return mean.alias(column)
+    dtype = frame.schema[column]
+    if method == "mean" and dtype.is_integer():
+        return _whole_mean(frame[column]).alias(column)
+    if method == "mean" and dtype.is_numeric():
+        return values.mean().alias(column)
     return values.first()
+
+
+def _whole_mean(column: pl.Series) -> pl.Expr:
+    """The mean of integers, halves to even; exact for those that a float cannot hold, too."""
+    values = pl.col(column.name).drop_nulls()
+    extremes = [abs(value) for value in (column.min(), column.max()) if isinstance(value, int)]
+    if max(extremes, default=0) <= _FLOAT_INTEGERS:
+        return values.mean().round(0, mode="half_to_even").cast(column.dtype)
+    total, count = values.cast(pl.Int128).sum(), values.len().cast(pl.Int128)
+    floor = total // count
+    twice = (total - floor * count) * 2
+    up = (twice > count) | ((twice == count) & (floor % 2 != 0))
+    return pl.when(count > 0).then((floor + up.cast(pl.Int128)).cast(column.dtype))
 
 
 def _grid(kept: Frame, step: int) -> Frame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -10,26 +9,15 @@ from pathlib import Path
 from typing import Literal, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from procezo_assets.datasets import PartKey
-from procezo_assets.errors import ParameterError, ProcezoError
+from procezo_assets.errors import ParameterError
 from procezo_assets.treatments.model import Loaded, Parameters, StageInput, loader
+from procezo_assets.treatments.postgres_server import Server, server_url
 
 _WIDE_TEMPLATE = "{experience}__{step}__{aggregation}"
 _NO_VALUES = {"ts", "device"}
-
-
-class FromEnvironment(BaseModel):
-    """The name of an environment variable that holds a value."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    env: str = Field(min_length=1, description="The environment variable's name.")
-
-
-Text = str | FromEnvironment
-Secret = SecretStr | FromEnvironment
 
 
 class Source(Parameters):
@@ -64,23 +52,9 @@ class Source(Parameters):
         )
 
 
-class ToPostgres(Parameters):
+class ToPostgres(Server):
     """Where to load, which columns, and into which tables."""
 
-    url: Secret | None = Field(
-        default=None,
-        description="The database's URL, or {env: NAME}. Without it and the five below: "
-        "PROCEZO_POSTGRES_URL, and where that is unset the embedded server.",
-    )
-    host: Text | None = Field(
-        default=None, description="The server's host; localhost where only others are given."
-    )
-    port: int | FromEnvironment | None = Field(default=None, description="The server's port; 5432.")
-    dbname: Text | None = Field(default=None, description="The database; named as the user.")
-    user: Text | None = Field(default=None, description="The user.")
-    password: Secret | None = Field(
-        default=None, description="The password; {env: NAME} keeps it out of the flow."
-    )
     layout: Literal["tidy", "wide"] | None = Field(
         default=None,
         description="tidy: a row for each device and timestamp; wide: a row for each timestamp "
@@ -123,19 +97,11 @@ class ToPostgres(Parameters):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.url is not None and self.names_server:
-            raise ValueError("give url, or host, port, dbname, user and password; not both")
         if self.table_template is not None and self.layout == "tidy":
             raise ValueError("table_template names wide tables: drop it, or layout: tidy")
         if self.schema_name is not None and self.is_wide:
             raise ValueError("schema is for tidy tables; wide ones are in the schema public")
         return self
-
-    @property
-    def names_server(self) -> bool:
-        """Whether the server is given in parts."""
-        parts = (self.host, self.port, self.dbname, self.user, self.password)
-        return any(part is not None for part in parts)
 
     @property
     def is_wide(self) -> bool:
@@ -168,7 +134,7 @@ def to_postgres(inputs: list[StageInput], params: ToPostgres) -> list[Loaded]:
     plans = [_Plan(source, params) for source in inputs]
     if params.is_wide:
         _check_wide_tables(plans, params)
-    url = _url(inputs[0], params)
+    url = server_url(params, inputs[0].home)
     return [plan.load(url) for plan in plans]
 
 
@@ -319,7 +285,7 @@ class _Plan:
         return pl.read_parquet(path, columns=columns, hive_partitioning=False, glob=False)
 
     def _warnings(self) -> Iterable[str]:
-        if isinstance(self.params.password, SecretStr) or isinstance(self.params.url, SecretStr):
+        if self.params.has_plain_secret:
             yield 'a password may stand in the flow: {"env": "NAME"} keeps it out'
         for name in sorted(self.missing):
             yield f"a column that sources names is not in every file: {name}"
@@ -331,7 +297,10 @@ class _Plan:
 
 def _check_wide_tables(plans: list[_Plan], params: ToPostgres) -> None:
     """Refuse tables in which rows of two datasets or windows would take each other's place."""
-    from procezo_assets.stores.postgres_names import template_fields  # noqa: PLC0415 - heavy
+    from procezo_assets.stores.postgres_names import (  # noqa: PLC0415 - heavy
+        check_wide_devices,
+        template_fields,
+    )
 
     template = params.template
     fields = template_fields(template)
@@ -343,7 +312,8 @@ def _check_wide_tables(plans: list[_Plan], params: ToPostgres) -> None:
         )
     owners: dict[str, tuple[str, str | None]] = {}
     for plan in plans:
-        for key in plan.keys:
+        check_wide_devices(sorted({key.device for key in plan.keys}))
+        for key in sorted(plan.keys, key=str):
             owner = (plan.source.dataset, key.window)
             other = owners.setdefault(plan.wide_table(key), owner)
             if other != owner:
@@ -359,42 +329,3 @@ def _check_wide_tables(plans: list[_Plan], params: ToPostgres) -> None:
 
 def _told(owner: tuple[str, str | None]) -> str:
     return " ".join(part for part in owner if part)
-
-
-def _url(source: StageInput, params: ToPostgres) -> str:
-    if params.url is not None:
-        return _value(params.url, "url")
-    if params.names_server:
-        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - heavy
-
-        given = {
-            "host": params.host if params.host is not None else "localhost",
-            "port": params.port,
-            "dbname": params.dbname,
-            "user": params.user,
-            "password": params.password,
-        }
-        return make_conninfo(
-            "", **{name: _value(part, name) for name, part in given.items() if part is not None}
-        )
-    from procezo_assets.settings import load_settings  # noqa: PLC0415 - read when asked for
-
-    if (own := load_settings().postgres_url) is not None:
-        return own.get_secret_value()
-    from procezo_assets.stores.embedded_postgres import start  # noqa: PLC0415 - heavy
-
-    return start(source.home.state)
-
-
-def _value(given: str | int | SecretStr | FromEnvironment, name: str) -> str:
-    if isinstance(given, SecretStr):
-        return given.get_secret_value()
-    if not isinstance(given, FromEnvironment):
-        return str(given)
-    value = os.environ.get(given.env)
-    if not value:
-        raise ParameterError(
-            f"{name} of to_postgres: the environment variable {given.env} is not set",
-            "set it where the run starts",
-        )
-    return value

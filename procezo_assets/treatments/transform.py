@@ -72,6 +72,8 @@ def transform(frame: Frame, params: TransformParameters, *, about: PartAbout) ->
             name = column
             if formula.mode == "add":
                 name = f"{column}__{formula.function}"
+                if name in derived:  # two targets name the same column
+                    continue
                 derived[name] = column
                 after[column].append(_apply(formula.function, column).alias(name))
             else:

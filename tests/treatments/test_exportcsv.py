@@ -105,11 +105,12 @@ def test_columns_are_named_rounded_and_cast_in_declared_order(home):
         },
     )
 
-    assert list(exported(home).values()) == [
+    (text,) = exported(home).values()
+    assert text == (
         "Time;half;b;rounded;c\n"
         '2026-01-25 09:00:00;;3.0;1.0;"x;y"\n'
         "2026-01-25 09:00:10;0.5;;2.12;z\n"
-    ]
+    )
 
 
 def test_declared_column_that_is_missing_is_exported_empty_with_a_warning(home):
@@ -119,6 +120,27 @@ def test_declared_column_that_is_missing_is_exported_empty_with_a_warning(home):
 
     assert list(exported(home).values()) == ["Time;c1;c0\n2026-01-25 09:00:00;;1\n"]
     assert loaded.warnings == ("column 'b' is missing from the data of pil-90: exported empty",)
+
+
+def test_data_without_any_default_column_is_warned_about(home):
+    write_part(home, datetime(2026, 1, 25, 8, tzinfo=UTC), {"outdoor_temp__raw__mean": [1.5]})
+
+    loaded = run(home, DAY)
+
+    assert list(exported(home).values()) == ["Time\n2026-01-25 09:00:00\n"]
+    (warning,) = loaded.warnings
+    assert warning == (
+        "none of the columns that are exported by default are in the data of pil-90: "
+        "set the parameter columns"
+    )
+
+
+def test_no_columns_are_all_columns(home):
+    write_part(home, datetime(2026, 1, 25, 8, tzinfo=UTC), {"b": [1.5], "a": [1e-7]})
+
+    run(home, DAY, columns={})
+
+    assert list(exported(home).values()) == ["Time;b;a\n2026-01-25 09:00:00;1.5;1e-7\n"]
 
 
 def test_values_that_do_not_fit_are_counted(home):

@@ -29,7 +29,7 @@ def home(tmp_path):
         ("20_clean", "environment", None),
     ]:
         path = PartKey("pil-90", domain, window).path(made.dataset("GRACE").stage(folder), DAY)
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         pl.DataFrame(
             {"ts": [datetime(2026, 1, 25, 8, tzinfo=UTC)], "device": ["pil-90"], "a": [1]}
         ).write_parquet(path)
@@ -108,7 +108,5 @@ def test_standard_folder():
 
 
 def test_importing_it_does_not_import_duckdb():
-    code = (
-        "import sys, procezo_assets.treatments.to_duckdb; sys.exit('duckdb' in sys.modules)"
-    )
+    code = "import sys, procezo_assets.treatments.to_duckdb; sys.exit('duckdb' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

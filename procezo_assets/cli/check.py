@@ -1,0 +1,59 @@
+"""`procezo check`: are the flows and treatments of the home right?"""
+
+from __future__ import annotations
+
+import click
+
+from procezo_assets.cli.home import current_home, format_option, load
+from procezo_assets.cli.output import print_json
+from procezo_assets.errors import ProcezoError
+from procezo_assets.flows import Flow
+
+
+@click.command()
+@click.argument("flows", nargs=-1)
+@format_option
+def check(flows: tuple[str, ...], output_format: str) -> None:
+    """Check all flows and treatments of the home, or the FLOWS named."""
+    home = current_home()
+    registry, found = load(home)
+    problems = {**{n: e for n, e in found.problems.items()}, **registry.problems}
+    if flows:
+        wanted = [found.get(name) for name in flows]
+        problems = {}
+    else:
+        wanted = list(found.flows.values())
+    warnings = [warning for flow in wanted for warning in _warnings(flow, flow.datasets(home))]
+    if output_format == "json":
+        print_json(
+            {
+                "flows": [flow.name for flow in wanted],
+                "problems": [str(error) for error in problems.values()],
+                "warnings": warnings,
+            }
+        )
+    else:
+        for flow in wanted:
+            click.echo(f"{flow.name}: {len(flow.stages)} stages, right")
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if len(problems) > 1:
+        for error in problems.values():
+            click.echo(str(error), err=True)
+        raise ProcezoError(f"{len(problems)} files are wrong", "correct them as said above")
+    for error in problems.values():
+        raise error
+
+
+def _warnings(flow: Flow, datasets: list[str]) -> list[str]:
+    warnings = [
+        f"{flow.path.name}, step '{stage.name}': the password stands in the flow file; write "
+        '{"env": "PGPASSWORD"} instead'
+        for stage in flow.stages
+        if isinstance(stage.params.get("password"), str) and stage.params["password"]
+    ]
+    if not datasets:
+        warnings.append(f"{flow.path.name}: there is no dataset {' or '.join(flow.patterns)} yet")
+    if flow.schedule is not None:
+        warnings.append(f"{flow.path.name}: schedules are read and checked, but not run yet")
+    return warnings

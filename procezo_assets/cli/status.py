@@ -1,0 +1,121 @@
+"""`procezo status`: what each stage has, and what is stale."""
+
+from __future__ import annotations
+
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import click
+
+from procezo_assets.cli.home import current_home, format_option, load
+from procezo_assets.cli.output import print_json, print_table, size_text
+from procezo_assets.datasets import Home, part_files, raw_files, stage_days
+from procezo_assets.flows import Flow, Stage
+from procezo_assets.freshness import known_days, stale_partitions
+from procezo_assets.stores.loads import loaded_days
+
+
+RAW = "raw"
+
+
+@click.command()
+@click.argument("flows", nargs=-1)
+@format_option
+def status(flows: tuple[str, ...], output_format: str) -> None:
+    """Show the stages of all FLOWS (or of those named): days, files, sizes, what is stale.
+
+    Parameters, treatment versions, fits and input files are compared; raw lines are not read
+    (procezo flow NAME --last --dry-run does).
+    """
+    home = current_home()
+    _, flow_set = load(home)
+    chosen = [flow_set.get(name) for name in flows] or list(flow_set.flows.values())
+    rows = [
+        row
+        for flow in chosen
+        for dataset in flow.datasets(home)
+        for row in _rows(home, flow, dataset)
+    ]
+    for error in flow_set.problems.values():
+        click.echo(f"flow left out: {error}", err=True)
+    if output_format == "json":
+        print_json(rows)
+        return
+    for (flow, dataset), group in groupby(rows, lambda row: (row["flow"], row["dataset"])):
+        print_table(
+            ["stage", "days", "first", "last", "files", "size", "stale"],
+            [
+                [
+                    row["stage"],
+                    row["days"] if row["stage"] != RAW else "",
+                    row["first"] or "",
+                    row["last"] or "",
+                    row["files"],
+                    size_text(row["bytes"]),
+                    _stale_text(row["stale"]),
+                ]
+                for row in group
+            ],
+            title=f"{flow}: {dataset}",
+        )
+    if not rows:
+        click.echo(
+            "no flow of this home has a dataset yet; procezo init DATASET makes one", err=True
+        )
+
+
+def _rows(home: Home, flow: Flow, name: str) -> list[dict[str, Any]]:
+    dataset = home.existing_dataset(name)
+    days = known_days(flow, dataset, flow.stages)
+    stale: dict[str, dict[str, int]] = {}
+    for one in stale_partitions(flow, dataset, flow.stages, days):
+        reasons = stale.setdefault(one.stage, {})
+        reasons[one.reason] = reasons.get(one.reason, 0) + 1
+    raw = raw_files(dataset)
+    rows = []
+    if flow.source is not None:
+        rows.append(_row(flow, name, RAW, [], raw, {}))
+    for stage in flow.stages:
+        folder = dataset.stage(stage.output)
+        found, files = _stage_files(folder, stage)
+        rows.append(_row(flow, name, stage.name, found, files, stale.get(stage.name, {})))
+    return rows
+
+
+def _stage_files(folder: Path, stage: Stage) -> tuple[list[date], list[Path]]:
+    if stage.treatment.kind == "load":
+        exported = [
+            path
+            for path in (folder.iterdir() if folder.is_dir() else [])
+            if path.suffix in {".csv", ".parquet"} and not path.name.startswith(".")
+        ]
+        return sorted(loaded_days(folder)), exported
+    days = stage_days(folder)
+    return days, [path for day in days for path in part_files(folder, day).values()]
+
+
+def _row(
+    flow: Flow,
+    dataset: str,
+    stage: str,
+    days: list[date],
+    files: list[Path],
+    stale: dict[str, int],
+) -> dict[str, Any]:
+    return {
+        "flow": flow.name,
+        "dataset": dataset,
+        "stage": stage,
+        "days": len(days),
+        "first": days[0] if days else None,
+        "last": days[-1] if days else None,
+        "files": len(files),
+        "bytes": sum(path.stat().st_size for path in files),
+        "stale": stale,
+    }
+
+
+def _stale_text(stale: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in stale.items())

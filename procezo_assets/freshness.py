@@ -1,0 +1,157 @@
+"""Which partitions are missing or stale, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from procezo_assets.datasets import Dataset, PartKey, part_files, stage_days
+from procezo_assets.fits import current_fit
+from procezo_assets.flows import Flow, Stage
+from procezo_assets.parameters import parameters_hash
+from procezo_assets.raw.source import RawSource
+from procezo_assets.stores.loads import load_digest, loaded_days
+from procezo_assets.stores.parquet import Provenance, file_sha256, read_provenance
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A partition of a stage that a run would change.
+
+    Args:
+        stage: The stage's name.
+        day: The UTC day.
+        reason: Why, in a few words.
+    """
+
+    stage: str
+    day: date
+    reason: str
+
+
+def stale_partitions(
+    flow: Flow,
+    dataset: Dataset,
+    stages: Iterable[Stage],
+    days: Iterable[date],
+    *,
+    source: RawSource | None = None,
+    run_params: Mapping[str, Any] | None = None,
+) -> list[Stale]:
+    """List what is missing or stale, day by day, each stage in the order of the flow.
+
+    Args:
+        flow: The flow.
+        dataset: One of its datasets.
+        stages: Which stages.
+        days: Which days.
+        source: The dataset's raw files, scanned, to compare raw lines too; without it only
+            parameters, treatment versions, fits and input files are compared.
+        run_params: Parameters over all others.
+    """
+    checks = [_StageCheck(flow, dataset, stage, run_params) for stage in stages]
+    found: list[Stale] = []
+    for day in sorted(days):
+        digests = None
+        if source is not None:
+            digests = {device: one.digest for device, one in source.read_day(day).items()}
+        for check in checks:
+            reason = check.reason(day, digests)
+            if reason:
+                found.append(Stale(check.stage.name, day, reason))
+    return found
+
+
+def known_days(flow: Flow, dataset: Dataset, stages: Iterable[Stage]) -> list[date]:
+    """List the days that stages, or the stages that they read, have files for."""
+    folders: set[str] = set()
+    for stage in stages:
+        folders.add(stage.output)
+        writer = flow.input_of(stage)
+        if writer is not None:
+            folders.add(writer.output)
+    return sorted({day for folder in folders for day in stage_days(dataset.stage(folder))})
+
+
+class _StageCheck:
+    """Compares the files of one stage with what a run would write now."""
+
+    def __init__(
+        self, flow: Flow, dataset: Dataset, stage: Stage, run_params: Mapping[str, Any] | None
+    ) -> None:
+        self.stage = stage
+        self._folder = dataset.stage(stage.output)
+        self._input = dataset.stage(stage.input)
+        params = flow.parameters(stage, dataset.name, run_params)
+        self._parameters = parameters_hash(params)
+        fit = current_fit(self._folder) if stage.treatment.fit is not None else None
+        self._fit = fit.sha256 if fit else None
+        self._loaded = loaded_days(self._folder) if stage.treatment.kind == "load" else {}
+
+    def reason(self, day: date, digests: Mapping[str, str] | None) -> str | None:
+        """Why a partition would change; None where it would not."""
+        if self.stage.treatment.kind == "load":
+            digest = load_digest(self._input, day, self._parameters)
+            known = self._loaded.get(day)
+            return None if known == digest else "not loaded" if known is None else "input changed"
+        files = part_files(self._folder, day)
+        footers = {key: read_provenance(path) for key, path in files.items()}
+        for footer in footers.values():
+            if reason := self._differs(footer):
+                return reason
+        if self.stage.treatment.kind == "source":
+            return self._compare_lines(footers, digests) if digests is not None else None
+        return self._compare_inputs(files, footers, day)
+
+    def _differs(self, footer: Provenance | None) -> str | None:
+        if footer is None:
+            return "unreadable"
+        if footer.parameters != self._parameters:
+            return "parameters changed"
+        if (footer.treatment, footer.version) != (
+            self.stage.treatment.name,
+            self.stage.treatment.version,
+        ):
+            return "treatment changed"
+        if footer.fit != self._fit:
+            return "fit changed"
+        return None
+
+    @staticmethod
+    def _compare_lines(
+        footers: Mapping[PartKey, Provenance | None], digests: Mapping[str, str]
+    ) -> str | None:
+        made_from = {key.device: footer.input for key, footer in footers.items() if footer}
+        if made_from == digests:
+            return None
+        return "missing" if not made_from else "raw lines changed"
+
+    def _compare_inputs(
+        self, files: Mapping[PartKey, Path], footers: Mapping[PartKey, Provenance | None], day: date
+    ) -> str | None:
+        inputs = part_files(self._input, day)
+        if not files:
+            return "missing" if inputs else None
+        if self.stage.treatment.kind == "folder":
+            newest = max((path.stat().st_mtime_ns for path in inputs.values()), default=0)
+            oldest = min(path.stat().st_mtime_ns for path in files.values())
+            return "input changed" if newest > oldest else None
+        sources = {(key.device, key.domain): path for key, path in inputs.items()}
+        for key, path in files.items():
+            source = sources.get((key.device, key.domain)) or inputs.get(key)
+            footer = footers[key]
+            if source is None:
+                return "input is gone"
+            # an input that is older than what was made of it has not changed since
+            if source.stat().st_mtime_ns <= path.stat().st_mtime_ns:
+                continue
+            if footer is None or footer.input != file_sha256(inputs.get(key, source)):
+                return "input changed"
+        made = {(key.device, key.domain) for key in files}
+        newest = max(path.stat().st_mtime_ns for path in files.values())
+        # a part without a result may have been left out on purpose, unless it came later
+        added = (path for key, path in sources.items() if key not in made)
+        return "input changed" if any(p.stat().st_mtime_ns > newest for p in added) else None

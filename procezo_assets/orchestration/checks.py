@@ -1,0 +1,141 @@
+"""Checks of stages: two laws that block, and two that warn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from procezo_assets.errors import LedgerError, SchemaError
+from procezo_assets.flows import Stage
+from procezo_assets.pipeline import StageDone
+from procezo_assets.runs import DayFailed, RawScanned
+
+SCHEMA = "schema"
+LEDGER = "ledger"
+QUARANTINE = "quarantine"
+QUALITY = "quality"
+
+_SHOWN = 20
+
+
+def check_specs(stage: Stage, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The checks of a stage; loading stages make no frames and have none."""
+    if stage.treatment.kind == "load":
+        return []
+    specs = [
+        dg.AssetCheckSpec(
+            SCHEMA,
+            asset=key,
+            blocking=True,
+            description="The files have the columns, types, order and ranges that the flow "
+            "promises (pandera). A stage that breaks it writes nothing.",
+        ),
+        dg.AssetCheckSpec(
+            LEDGER,
+            asset=key,
+            blocking=True,
+            description="Every row and value in is a row or value out, or counted with a reason.",
+        ),
+        dg.AssetCheckSpec(
+            QUALITY, asset=key, description="Nothing a person should look at. Warns, never stops."
+        ),
+    ]
+    if stage.treatment.kind == "source":
+        specs.append(
+            dg.AssetCheckSpec(
+                QUARANTINE,
+                asset=key,
+                description="No line of a raw file was quarantined. Warns, never stops.",
+            )
+        )
+    return specs
+
+
+@dataclass
+class StageFindings:
+    """What a run learned of one stage, for its checks.
+
+    Args:
+        partitions: How many partitions were written.
+        schema_failures: One dict a failed schema check, with dataset and day.
+        ledger_failures: One sentence each, with dataset and day.
+        warnings: One dict each, with dataset and day.
+        quarantined: One dict a raw file with quarantined lines.
+        unbalanced_files: Raw files in which a line ended in no place or in two.
+    """
+
+    partitions: int = 0
+    schema_failures: list[dict[str, Any]] = field(default_factory=list)
+    ledger_failures: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+    unbalanced_files: list[str] = field(default_factory=list)
+
+    def enter(self, event: StageDone | DayFailed) -> None:
+        """Learn from a partition that was written, or that failed."""
+        where = {"dataset": event.dataset, "day": str(event.day)}
+        if isinstance(event, StageDone):
+            self.partitions += 1
+            self.warnings += [{**where, "warning": text} for text in event.warnings]
+        elif isinstance(event.error, SchemaError):
+            self.schema_failures += [{**where, **failure} for failure in event.error.failures]
+        elif isinstance(event.error, LedgerError):
+            self.ledger_failures.append({**where, "imbalance": event.error.problem})
+
+    def enter_scan(self, scanned: RawScanned, days: set[date]) -> None:
+        """Learn from the raw files of a dataset.
+
+        Files are of interest that have rows of the run's days, or no rows at all.
+        """
+        source = scanned.source
+        for counted in source.files.values():
+            if counted.days and not days & counted.days.keys():
+                continue
+            where = {"dataset": source.dataset.name, "file": counted.file.name}
+            if not counted.balanced:
+                self.unbalanced_files.append(counted.file.name)
+            if counted.quarantined:
+                lines = sum(counted.quarantined.values())
+                self.quarantined.append(
+                    {**where, "lines": lines, "of": counted.lines, "reasons": counted.quarantined}
+                )
+            if counted.same_as:
+                self.warnings.append(
+                    {**where, "warning": f"identical to {counted.same_as}; read once"}
+                )
+        for file, error in source.unreadable.items():
+            self.warnings.append(
+                {"dataset": source.dataset.name, "file": file.name, "warning": str(error)}
+            )
+
+    def results(self, stage: Stage, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
+        """The verdicts of the stage's checks over all partitions of the run."""
+        ledger_failures = [
+            *self.ledger_failures,
+            *({"file": name, "imbalance": "lines"} for name in self.unbalanced_files),
+        ]
+        verdicts = {
+            SCHEMA: (self.schema_failures, dg.AssetCheckSeverity.ERROR),
+            LEDGER: (ledger_failures, dg.AssetCheckSeverity.ERROR),
+            QUALITY: (self.warnings, dg.AssetCheckSeverity.WARN),
+        }
+        if stage.treatment.kind == "source":
+            verdicts[QUARANTINE] = (self.quarantined, dg.AssetCheckSeverity.WARN)
+        for name, (findings, severity) in verdicts.items():
+            metadata: dict[str, Any] = {"partitions": self.partitions}
+            if findings:
+                metadata["findings"] = len(findings)
+                metadata["first_findings"] = dg.MetadataValue.json(findings[:_SHOWN])
+            if name == QUARANTINE:
+                metadata["lines"] = sum(one["lines"] for one in self.quarantined)
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=name,
+                passed=not findings,
+                severity=severity,
+                metadata=metadata,
+            )

@@ -1,0 +1,254 @@
+"""Runs that commands ask for, on the instance that the Dagster UI shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from procezo_assets.datasets import Home
+from procezo_assets.flows import Flow, Stage
+from procezo_assets.orchestration.assets import op_name, stage_key
+from procezo_assets.orchestration.code_location import build_defs
+from procezo_assets.orchestration.partitions import flow_partitions, partition_key
+from procezo_assets.settings import load_settings
+
+_POLL_SECONDS = 0.5
+_LAUNCH_TAG = "procezo/launch"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run of contiguous days of one dataset.
+
+    Args:
+        flow: The flow.
+        dataset: The dataset's name.
+        first: First day.
+        last: Last day.
+        stages: Which stages.
+        run_params: Parameters of this run, over all others.
+        refit: Whether fits are made anew.
+        full_replace: Whether the stages' folders are emptied first.
+    """
+
+    flow: Flow
+    dataset: str
+    first: date
+    last: date
+    stages: Sequence[Stage]
+    run_params: Mapping[str, Any]
+    refit: bool = False
+    full_replace: bool = False
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """What a run did in one stage.
+
+    Args:
+        stage: The stage's name.
+        partitions: How many partitions were materialized.
+        files: Files written.
+        rows: Rows that went out.
+        removed: Rows and values removed, by reason.
+        seconds: Time spent, summed over partitions.
+        tables: Tables and files that a loading stage filled.
+        warnings: What a person should look at.
+    """
+
+    stage: str
+    partitions: int
+    files: int
+    rows: int
+    removed: dict[str, int]
+    seconds: float
+    tables: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Args:
+        run_id: Dagster's id of the run.
+        success: Whether every partition succeeded.
+        failure: Why not, in one line.
+        stages: What was done, by stage, in the order of the flow.
+    """
+
+    run_id: str
+    success: bool
+    failure: str
+    stages: tuple[StageSummary, ...]
+
+
+def prepare_instance(home: Home) -> None:
+    """Make the home Dagster's own home where DAGSTER_HOME names no other, with our settings."""
+    if load_settings().dagster_home is None:
+        os.environ["DAGSTER_HOME"] = str(home.path)
+    settings = Path(os.environ["DAGSTER_HOME"]) / "dagster.yaml"
+    if settings.parent == home.path and not settings.exists():
+        with as_file(files("procezo_assets.orchestration") / "dagster.yaml") as ours:
+            shutil.copyfile(ours, settings)
+
+
+def launch(
+    home: Home, request: Request, on_progress: Callable[[int], None] = lambda _: None
+) -> Outcome:
+    """Run some stages of contiguous days of a dataset, in this process.
+
+    Args:
+        home: The home folder; `prepare_instance` has been called.
+        request: What to run.
+        on_progress: Called now and then with the number of stage partitions done.
+
+    Returns:
+        How it ended; a failed run is no exception.
+    """
+    flow = request.flow
+    job = dg.build_reconstructable_job(
+        __name__,
+        "flow_job_of",
+        reconstructable_kwargs={"home": str(home.path), "flow": flow.name},
+    )
+    job.get_definition()  # registers the datasets that the instance does not know yet
+    tag = uuid.uuid4().hex
+    with dg.DagsterInstance.get() as instance, _polled(instance, tag, on_progress):
+        result = dg.execute_job(
+            job,
+            instance=instance,
+            tags={_LAUNCH_TAG: tag, **_partition_tags(request)},
+            asset_selection=[stage_key(flow, stage) for stage in request.stages],
+            run_config=_run_config(request),
+            raise_on_error=False,
+        )
+        return Outcome(
+            run_id=result.run_id,
+            success=result.success,
+            failure="" if result.success else _failure(result),
+            stages=_summaries(instance, result.run_id, flow),
+        )
+
+
+def flow_job_of(home: str, flow: str) -> dg.JobDefinition:
+    """Build a flow's job; Dagster calls it wherever it runs the job."""
+    identifier = "".join(c if c.isascii() and c.isalnum() else "_" for c in flow)
+    return build_defs(Home(Path(home))).resolve_job_def(identifier)
+
+
+def _partition_tags(request: Request) -> dict[str, str]:
+    first = partition_key(request.dataset, request.first)
+    if request.first == request.last:
+        return dict(flow_partitions(request.flow).get_tags_for_partition_key(first))
+    return {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": partition_key(request.dataset, request.last),
+    }
+
+
+def _run_config(request: Request) -> dict[str, Any]:
+    return {
+        "ops": {
+            op_name(request.flow): {
+                "config": {
+                    "params": dict(request.run_params),
+                    "refit": request.refit,
+                    "full_replace": request.full_replace,
+                }
+            }
+        },
+        # the command says what happened; the whole log is in the UI
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+
+
+def _failure(result: dg.JobExecutionResult) -> str:
+    for event in result.all_events:
+        data = event.event_specific_data
+        if event.is_step_failure and event.step_failure_data.user_failure_data:
+            return str(event.step_failure_data.user_failure_data.description)
+        error = getattr(data, "error", None)
+        if event.is_step_failure and error is not None:
+            return " ".join((error.cause or error).message.split())
+    for event in result.all_events:
+        if event.is_failure:
+            return " ".join((event.message or "the run failed").split())
+    return "the run failed"
+
+
+def _summaries(instance: dg.DagsterInstance, run_id: str, flow: Flow) -> tuple[StageSummary, ...]:
+    found: dict[str, list[Mapping[str, Any]]] = {stage.name: [] for stage in flow.stages}
+    for record in _materializations(instance, run_id):
+        materialization = record.asset_materialization
+        if materialization is not None:
+            values = {name: value.value for name, value in materialization.metadata.items()}
+            found[materialization.asset_key.path[-1]].append(values)
+    return tuple(_summary(name, entries) for name, entries in found.items() if entries)
+
+
+def _summary(stage: str, entries: list[Mapping[str, Any]]) -> StageSummary:
+    removed: dict[str, int] = {}
+    tables: dict[str, None] = {}
+    warnings: dict[str, None] = {}
+    for entry in entries:
+        for counts in entry.get("removed", {}).values():
+            for reason, count in counts.items():
+                removed[reason] = removed.get(reason, 0) + count
+        tables.update(dict.fromkeys(_bullets(entry.get("tables", ""))))
+        warnings.update(dict.fromkeys(_bullets(entry.get("warnings", ""))))
+    return StageSummary(
+        stage=stage,
+        partitions=len(entries),
+        files=sum(entry.get("files", 0) for entry in entries),
+        rows=sum(entry.get("rows_out", 0) for entry in entries),
+        removed=removed,
+        seconds=sum(entry.get("seconds", 0) for entry in entries)
+        + max(entry.get("seconds_of_run", 0) for entry in entries),
+        tables=tuple(tables),
+        warnings=tuple(warnings),
+    )
+
+
+def _bullets(text: str) -> list[str]:
+    return [line.removeprefix("- ").strip("`") for line in text.splitlines()]
+
+
+def _materializations(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.EventLogEntry]:
+    yield from instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+
+
+@contextmanager
+def _polled(
+    instance: dg.DagsterInstance, tag: str, on_progress: Callable[[int], None]
+) -> Iterator[None]:
+    """Follow the run from the event log, as any other process would."""
+    stop = threading.Event()
+
+    def follow() -> None:
+        run_id: str | None = None
+        while not stop.wait(_POLL_SECONDS):
+            if run_id is None:
+                runs = instance.get_runs(dg.RunsFilter(tags={_LAUNCH_TAG: tag}))
+                run_id = runs[0].run_id if runs else None
+            if run_id is not None:
+                on_progress(sum(1 for _ in _materializations(instance, run_id)))
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

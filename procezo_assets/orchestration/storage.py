@@ -1,0 +1,48 @@
+"""Where Dagster keeps runs and events: SQLite, or PostgreSQL by one variable.
+
+Every Dagster process imports this module: it imports nothing that it does not need.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+# Dagster exports neither its SQLite storage nor the base class that dagster.yaml asks for.
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+
+
+class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
+    """Makes the storage that the environment asks for; `dagster.yaml` names this class."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """It takes nothing from dagster.yaml."""
+        return {}
+
+    @classmethod
+    def from_config_value(  # type: ignore[override]  # it makes one of two other classes
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> DagsterStorage[Any]:
+        """Make PostgreSQL storage where PROCEZO_DAGSTER_POSTGRES_URL is set, else SQLite."""
+        from procezo_assets.settings import load_settings  # noqa: PLC0415
+
+        url = load_settings().dagster_postgres_url
+        if url is not None:
+            from dagster_postgres import DagsterPostgresStorage  # noqa: PLC0415
+
+            return DagsterPostgresStorage(postgres_url=url.get_secret_value(), inst_data=inst_data)
+        home = os.environ.get("DAGSTER_HOME")
+        if not home:
+            # Dagster's commands print this exception as one line
+            raise click.ClickException(
+                "DAGSTER_HOME is not set, so runs would be forgotten and no dataset be known; "
+                "set it to your home folder: export DAGSTER_HOME=$PWD"
+            )
+        return DagsterSqliteStorage.from_local(str(Path(home) / ".dagster"), inst_data=inst_data)
