@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from procezo_assets.orchestration.assets import op_name, stage_key
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.orchestration.partitions import flow_partitions, partition_key
 from procezo_assets.settings import load_settings
+from procezo_assets.templates import place
 
 _POLL_SECONDS = 0.5
 _LAUNCH_TAG = "procezo/launch"
@@ -61,7 +60,7 @@ class StageSummary:
         partitions: How many partitions were materialized.
         files: Files written.
         rows: Rows that went out.
-        removed: Rows and values removed, by reason.
+        removed: Values removed, by reason; rows by `<reason> rows`.
         seconds: Time spent, summed over partitions.
         tables: Tables and files that a loading stage filled.
         warnings: What a person should look at.
@@ -98,10 +97,8 @@ def prepare_instance(home: Home) -> None:
     """Make the home Dagster's own home where DAGSTER_HOME names no other, with our settings."""
     if load_settings().dagster_home is None:
         os.environ["DAGSTER_HOME"] = str(home.path)
-    settings = Path(os.environ["DAGSTER_HOME"]) / "dagster.yaml"
-    if settings.parent == home.path and not settings.exists():
-        with as_file(files("procezo_assets.orchestration") / "dagster.yaml") as ours:
-            shutil.copyfile(ours, settings)
+    if Path(os.environ["DAGSTER_HOME"]) == home.path:
+        place("dagster.yaml", home.path / "dagster.yaml")
 
 
 def launch(
@@ -203,9 +200,10 @@ def _summary(stage: str, entries: list[Mapping[str, Any]]) -> StageSummary:
     tables: dict[str, None] = {}
     warnings: dict[str, None] = {}
     for entry in entries:
-        for counts in entry.get("removed", {}).values():
-            for reason, count in counts.items():
-                removed[reason] = removed.get(reason, 0) + count
+        counts = entry.get("removed", {})
+        named = {f"{reason} rows": count for reason, count in counts.get("rows", {}).items()}
+        for reason, count in {**named, **counts.get("values", {})}.items():
+            removed[reason] = removed.get(reason, 0) + count
         tables.update(dict.fromkeys(_bullets(entry.get("tables", ""))))
         warnings.update(dict.fromkeys(_bullets(entry.get("warnings", ""))))
     return StageSummary(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from procezo_assets.treatments.durations import DAY_US, Duration, microseconds
 from procezo_assets.treatments.model import Frame, Parameters, Treated, treatment
+from procezo_assets.treatments.treated import value_counts
 
 Metric = Literal["mean", "std", "min", "max", "median", "count"]
 
@@ -55,7 +56,8 @@ def aggregate(frame: Frame, params: AggregateParameters) -> Treated:
     Returns:
         For each window `ts` (start of the bin), then `<column>__raw__<metric>`, or
         `<column>__<metric>` where the column's name already has `__`. Empty bins between the first
-        and the last are rows of nulls, their `count` 0.
+        and the last are rows of nulls, their `count` 0. Counts `not_numeric`: values of columns
+        that are not summarised, such as masks.
     """
     columns = [column for column, dtype in frame.schema.items() if dtype.is_numeric()]
     accounted = dict.fromkeys(columns, 0)
@@ -81,6 +83,11 @@ def aggregate(frame: Frame, params: AggregateParameters) -> Treated:
         frames,
         rows_removed={"aggregated": frame.height},
         rows_added={"bins": sum(result.height for result in frames.values())},
+        values_removed={
+            "not_numeric": {
+                name: count for name, count in value_counts(frame).items() if name not in accounted
+            }
+        },
         accounted=accounted,
     )
 

@@ -90,15 +90,13 @@ def test_a_distance_of_the_threshold_is_no_spike():
 
 
 def test_an_even_window_takes_one_more_row_before_than_after():
-    # window 4 at the third row holds rows 1 to 4: median of 0 0 9 0 is 0; and at the fourth, with
-    # rows 2 to 5, of 0 9 0 0
-    backward = cleaned(frame_of(a=[0, 0, 9, 9, 9]), **only(spike_window=2, spike_threshold=4))[0]
-    # window 2 is the row before and the row itself: at the third row 0 9, distance 4.5
-    assert backward["a"].to_list() == [0, 0, None, 9, 9]
+    # a window of 2 is the row before and the row itself: at the third row 0 9, distance 4.5
+    after, _ = cleaned(frame_of(a=[0, 0, 9, 9, 9]), **only(spike_window=2, spike_threshold=4))
+    assert after["a"].to_list() == [0, 0, None, 9, 9]
 
-    wide = cleaned(frame_of(a=[0, 0, 0, 9, 9, 9, 9]), **only(spike_window=4, spike_threshold=4))[0]
-    # fourth row: 0 0 9 9, distance 4.5; third row: 0 0 0 9; fifth row: 0 9 9 9
-    assert wide["a"].to_list() == [0, 0, 0, None, 9, 9, 9]
+    # of 4: third row 0 0 0 9, fourth row 0 0 9 9, fifth row 0 9 9 9
+    after, _ = cleaned(frame_of(a=[0, 0, 0, 9, 9, 9, 9]), **only(spike_window=4, spike_threshold=4))
+    assert after["a"].to_list() == [0, 0, 0, None, 9, 9, 9]
 
 
 def test_nulls_do_not_count_in_the_window():

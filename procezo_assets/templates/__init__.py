@@ -1,0 +1,23 @@
+"""Files that a home starts with; those at the root of the repository are the same."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+
+def place(name: str, path: Path) -> bool:
+    """Copy a template to a path where nothing is yet.
+
+    Args:
+        name: The template's file name.
+        path: Where it goes.
+
+    Returns:
+        Whether it was copied.
+    """
+    if path.exists():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((files(__name__) / name).read_bytes())
+    return True
