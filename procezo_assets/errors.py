@@ -13,7 +13,7 @@ class ProcezoError(Exception):
     """Base of every error that the command line prints as one line.
 
     Args:
-        problem: What is wrong: the file, flow, step or partition, what was expected, what was found.
+        problem: The file, flow, step or partition; what was expected, and what was found.
         hint: What to do next.
     """
 

@@ -512,8 +512,8 @@ def _refuse_collisions(flow: Flow, others: Iterable[Flow], home: Home) -> None:
         dataset = _common_dataset(flow, other, home)
         if shared and dataset is not None:
             raise FlowError(
-                f"{flow.path.name}: flow '{flow.name}' writes {', '.join(sorted(shared))} of dataset "
-                f"'{dataset}', which flow '{other.name}' of {other.path.name} writes too",
+                f"{flow.path.name}: flow '{flow.name}' writes {', '.join(sorted(shared))} "
+                f"of dataset '{dataset}', which flow '{other.name}' of {other.path.name} writes too",
                 "one flow serves the first fill and the daily run: keep one of them "
                 "(procezo flow NAME, then procezo flow NAME --last), or give this one its own "
                 "output folders",

@@ -126,7 +126,14 @@ class Partition:
             if stage.treatment.kind == "folder":
                 after, inputs = self._run_folder(stage, params, before, hashes, ledger)
             else:
-                after, inputs = self._apply(stage, params, before, hashes, ledger, warnings)
+                after, inputs = self._apply(
+                    stage=stage,
+                    params=params,
+                    before=before,
+                    hashes=hashes,
+                    ledger=ledger,
+                    warnings=warnings,
+                )
         if not ledger.balanced:
             raise LedgerError(
                 f"stage '{stage.name}': {ledger.imbalances[0]}",
@@ -196,6 +203,7 @@ class Partition:
 
     def _apply(
         self,
+        *,
         stage: Stage,
         params: Parameters,
         before: Frames,
@@ -225,7 +233,7 @@ class Partition:
         hashes: Mapping[PartKey, str],
         ledger: Ledger,
     ) -> tuple[Frames, dict[PartKey, str]]:
-        """Run a user's treatment of the established form; any file of it may come from any other."""
+        """Run a user's treatment of the established form; it may mix the files it is given."""
         source = self.context.flow.input_of(stage)
         with tempfile.TemporaryDirectory(prefix="procezo-") as scratch:
             after = run_established(

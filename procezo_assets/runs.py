@@ -1,7 +1,7 @@
 """A run: many partitions of a flow, several at once, one's trouble never another's.
 
-What belongs here: which days go through which stages, in which phases, and what is told of it. What
-does not: what happens to one day (`pipeline.py`), and who asks for a run (`orchestration/`, `cli/`).
+What belongs here: which days go through which stages, in which phases, and what is told of it.
+What does not: what happens to one day (`pipeline.py`), and who asks (`orchestration/`, `cli/`).
 """
 
 from __future__ import annotations

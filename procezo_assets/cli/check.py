@@ -17,7 +17,7 @@ def check(flows: tuple[str, ...], output_format: str) -> None:
     """Check all flows and treatments of the home, or the FLOWS named."""
     home = current_home()
     registry, found = load(home)
-    problems = {**{n: e for n, e in found.problems.items()}, **registry.problems}
+    problems = {**found.problems, **registry.problems}
     if flows:
         wanted = [found.get(name) for name in flows]
         problems = {}

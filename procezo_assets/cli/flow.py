@@ -77,6 +77,7 @@ class Plan:
 @click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
 @format_option
 def flow(
+    *,
     name: str,
     datasets: tuple[str, ...],
     step: str | None,
@@ -84,11 +85,11 @@ def flow(
     to_step: str | None,
     first: date | None,
     last: date | None,
-    only_stale: bool,  # noqa: FBT001 - click passes flags by name
+    only_stale: bool,
     output_mode: str,
-    refit: bool,  # noqa: FBT001
+    refit: bool,
     params: dict[str, Any],
-    dry_run: bool,  # noqa: FBT001
+    dry_run: bool,
     output_format: str,
 ) -> None:
     """Run the flow NAME on all its datasets and days, or on those that are asked for.
@@ -111,13 +112,13 @@ def flow(
         plan
         for dataset in _datasets(home, chosen, datasets)
         for plan in _plans(
-            home,
-            chosen,
-            dataset,
-            stages,
-            first,
-            last,
-            params,
+            home=home,
+            flow=chosen,
+            name=dataset,
+            stages=stages,
+            first=first,
+            last=last,
+            params=params,
             only_stale=only_stale,
             # a fit is made from all days: they must be of one run
             in_one=full_replace or any(stage.treatment.fit for stage in stages),
@@ -141,7 +142,7 @@ def flow(
     print_outcomes(chosen, outcomes, output_format)
     failed = [(plan, outcome) for plan, outcome in outcomes if not outcome.success]
     if failed:
-        plan, outcome = failed[0]
+        _, outcome = failed[0]
         more = f" (and {len(failed) - 1} more runs failed)" if len(failed) > 1 else ""
         raise ProcezoError(
             f"flow '{name}' failed: {outcome.failure}{more}",
@@ -254,6 +255,7 @@ def _datasets(home: Home, flow: Flow, asked: Sequence[str]) -> list[str]:
 
 
 def _plans(
+    *,
     home: Home,
     flow: Flow,
     name: str,
@@ -261,7 +263,6 @@ def _plans(
     first: date | None,
     last: date | None,
     params: dict[str, Any],
-    *,
     only_stale: bool,
     in_one: bool,
 ) -> list[Plan]:

@@ -28,12 +28,14 @@ class Day(click.ParamType[date]):
 
     name = "day"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> date:
         """Read the day."""
         if isinstance(value, date):
             return value
         try:
-            return date.fromisoformat(value)
+            return date.fromisoformat(str(value))
         except ValueError:
             self.fail(f"'{value}' is no day; write YYYY-MM-DD", param, ctx)
 
@@ -44,13 +46,13 @@ class JsonObject(click.ParamType[dict[str, Any]]):
     name = "json"
 
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> dict[str, Any]:
         """Read the object."""
         if isinstance(value, dict):
             return value
         try:
-            parsed = json.loads(value)
+            parsed = json.loads(str(value))
         except ValueError as error:
             self.fail(f"{value!r} is no JSON: {error}", param, ctx)
         if not isinstance(parsed, dict):

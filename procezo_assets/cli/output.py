@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-
 _PIPED_WIDTH = 160
 
 
@@ -66,8 +65,7 @@ def _cell(value: object) -> str:
 
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
-        text = value.isoformat().replace("+00:00", "Z")
-        return text
+        return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
         return value.isoformat()
     return str(value)

@@ -16,7 +16,6 @@ from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import known_days, stale_partitions
 from procezo_assets.stores.loads import loaded_days
 
-
 RAW = "raw"
 
 
@@ -76,11 +75,20 @@ def _rows(home: Home, flow: Flow, name: str) -> list[dict[str, Any]]:
     raw = raw_files(dataset)
     rows = []
     if flow.source is not None:
-        rows.append(_row(flow, name, RAW, [], raw, {}))
+        rows.append(_row(flow=flow, dataset=name, stage=RAW, days=[], files=raw, stale={}))
     for stage in flow.stages:
         folder = dataset.stage(stage.output)
         found, files = _stage_files(folder, stage)
-        rows.append(_row(flow, name, stage.name, found, files, stale.get(stage.name, {})))
+        rows.append(
+            _row(
+                flow=flow,
+                dataset=name,
+                stage=stage.name,
+                days=found,
+                files=files,
+                stale=stale.get(stage.name, {}),
+            )
+        )
     return rows
 
 
@@ -97,6 +105,7 @@ def _stage_files(folder: Path, stage: Stage) -> tuple[list[date], list[Path]]:
 
 
 def _row(
+    *,
     flow: Flow,
     dataset: str,
     stage: str,

@@ -1,7 +1,7 @@
 """A flow as one multi-asset, whose specs are its stages.
 
-One op works partition by partition because ranged runs of separate ops record every day of the range
-as materialized even where one failed, and start no later stage for any day.
+One op works partition by partition because ranged runs of separate ops record every day of the
+range as materialized even where one failed, and start no later stage for any day.
 """
 
 import traceback
@@ -39,7 +39,7 @@ _NAMED_FAILURES = 10
 class FlowRunConfig(dg.Config):
     """What a run can be told."""
 
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
     refit: bool = False
     full_replace: bool = False
 
@@ -124,6 +124,11 @@ def _asked_days(context: dg.AssetExecutionContext) -> dict[str, list[date]]:
     Raises:
         dagster.Failure: Where there are none: a reversed range, or no partition at all.
     """
+    if not context.selected_asset_keys:
+        raise dg.Failure(
+            "checks are made when their stage is: materialize the stage instead",
+            allow_retries=False,
+        )
     keys = list(context.partition_keys) if context.has_partition_key_range else []
     if not keys and context.has_partition_key:
         keys = [context.partition_key]
@@ -205,9 +210,12 @@ class _Reporter:
         self._findings[event.stage.name].enter_scan(event, asked)
         quarantined = sum(sum(one.quarantined.values()) for one in source.files.values())
         self._context.log.info(
-            f"{source.dataset.name}: {len(source.files)} raw files, "
-            f"{sum(one.lines for one in source.files.values())} lines, {quarantined} quarantined, "
-            f"read in {event.seconds:.2f} s"
+            "%s: %d raw files, %d lines, %d quarantined, read in %.2f s",
+            source.dataset.name,
+            len(source.files),
+            sum(one.lines for one in source.files.values()),
+            quarantined,
+            event.seconds,
         )
         for file, error in source.unreadable.items():
             self._context.log.error(str(error))
@@ -219,7 +227,7 @@ class _Reporter:
         if event.stage.name in self._findings:
             self._findings[event.stage.name].enter(event)
         self._context.log.error(
-            f"{event.dataset} {event.day} failed at {event.stage.name}: {event.reason}"
+            "%s %s failed at %s: %s", event.dataset, event.day, event.stage.name, event.reason
         )
         trace = "".join(traceback.format_exception(event.error))
         self._context.log.debug(trace)

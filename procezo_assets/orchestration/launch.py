@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+
+# dg.execute_job makes runs that the UI cannot execute again: they name no code location
+from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 
 from procezo_assets.datasets import Home
 from procezo_assets.flows import Flow, Stage
@@ -23,7 +27,9 @@ from procezo_assets.settings import load_settings
 from procezo_assets.templates import place
 
 _POLL_SECONDS = 0.5
-_LAUNCH_TAG = "procezo/launch"
+
+# what Dagster calls the code location of a module
+LOCATION_NAME = "procezo_assets.definitions"
 
 
 @dataclass(frozen=True)
@@ -121,16 +127,10 @@ def launch(
         reconstructable_kwargs={"home": str(home.path), "flow": flow.name},
     )
     job.get_definition()  # registers the datasets that the instance does not know yet
-    tag = uuid.uuid4().hex
-    with dg.DagsterInstance.get() as instance, _polled(instance, tag, on_progress):
-        result = dg.execute_job(
-            job,
-            instance=instance,
-            tags={_LAUNCH_TAG: tag, **_partition_tags(request)},
-            asset_selection=[stage_key(flow, stage) for stage in request.stages],
-            run_config=_run_config(request),
-            raise_on_error=False,
-        )
+    with dg.DagsterInstance.get() as instance:
+        run = _create_run(instance, job, request)
+        with _polled(instance, run.run_id, on_progress):
+            result = execute_run(job, run, instance)
         return Outcome(
             run_id=result.run_id,
             success=result.success,
@@ -143,6 +143,26 @@ def flow_job_of(home: str, flow: str) -> dg.JobDefinition:
     """Build a flow's job; Dagster calls it wherever it runs the job."""
     identifier = "".join(c if c.isascii() and c.isalnum() else "_" for c in flow)
     return build_defs(Home(Path(home))).resolve_job_def(identifier)
+
+
+def _create_run(
+    instance: dg.DagsterInstance, job: ReconstructableJob, request: Request
+) -> dg.DagsterRun:
+    """Create the run as the UI would, so that it can be executed again from there."""
+    flow = request.flow
+    definition = job.get_definition()
+    repository = RemoteRepositoryOrigin(
+        code_location_origin=RegisteredCodeLocationOrigin(LOCATION_NAME),
+        repository_name="__repository__",
+    )
+    return instance.create_run_for_job(
+        job_def=definition,
+        run_config=_run_config(request),
+        tags={**definition.run_tags, **_partition_tags(request)},
+        asset_selection={stage_key(flow, stage) for stage in request.stages},
+        job_code_origin=job.get_python_origin(),
+        remote_job_origin=repository.get_job_origin(definition.name),
+    )
 
 
 def _partition_tags(request: Request) -> dict[str, str]:
@@ -229,19 +249,14 @@ def _materializations(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.
 
 @contextmanager
 def _polled(
-    instance: dg.DagsterInstance, tag: str, on_progress: Callable[[int], None]
+    instance: dg.DagsterInstance, run_id: str, on_progress: Callable[[int], None]
 ) -> Iterator[None]:
     """Follow the run from the event log, as any other process would."""
     stop = threading.Event()
 
     def follow() -> None:
-        run_id: str | None = None
         while not stop.wait(_POLL_SECONDS):
-            if run_id is None:
-                runs = instance.get_runs(dg.RunsFilter(tags={_LAUNCH_TAG: tag}))
-                run_id = runs[0].run_id if runs else None
-            if run_id is not None:
-                on_progress(sum(1 for _ in _materializations(instance, run_id)))
+            on_progress(sum(1 for _ in _materializations(instance, run_id)))
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()

@@ -39,8 +39,8 @@ def stage_metadata(done: StageDone, *, plot: bool) -> Metadata:
         for instant in (frame["ts"].min(), frame["ts"].max())
         if isinstance(instant, datetime)
     ]
-    metadata: Metadata = {
-        "dagster/partition_row_count": ledger.rows_out,
+    metadata: Metadata = _plot(done) if plot and done.stage.treatment.name == "clean" else {}
+    metadata |= {
         "rows_in": ledger.rows_in,
         "rows_out": ledger.rows_out,
         "values_in": ledger.values_in,
@@ -72,8 +72,7 @@ def stage_metadata(done: StageDone, *, plot: bool) -> Metadata:
         key, frame = max(done.after.items(), key=lambda item: (item[1].height, item[1].width))
         metadata["preview"] = dg.MetadataValue.md(_preview(key, frame))
         metadata["dagster/column_schema"] = _column_schema(frame)
-    if plot and done.stage.treatment.name == "clean":
-        metadata |= _plot(done)
+    metadata["dagster/partition_row_count"] = ledger.rows_out
     return metadata
 
 
@@ -109,8 +108,7 @@ def _by_column(ledger: Ledger) -> dict[str, dict[str, int]]:
 def _preview(key: PartKey, frame: pl.DataFrame) -> str:
     shown = frame.head(_PREVIEW_ROWS).select(frame.columns[:_PREVIEW_COLUMNS])
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + "---|" * shown.width]
-    for row in shown.rows():
-        lines.append("| " + " | ".join(_cell(value) for value in row) + " |")
+    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in shown.rows()]
     window = f", {key.window}" if key.window else ""
     more = frame.width - shown.width
     return "\n".join(
@@ -161,7 +159,7 @@ def _plot(done: StageDone) -> Metadata:
     if best is None:
         return {}
     _, key, column = best
-    title = f"{key.device} {column}, {done.day}"
+    title = f"{key.device}, {done.day}"
     svg = day_svg(done.before[key], done.after[key], column, title=title)
     data = base64.b64encode(svg.encode()).decode()
     return {"plot": dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{data})")}

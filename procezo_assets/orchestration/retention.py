@@ -53,7 +53,7 @@ def prune_runs(context: dg.OpExecutionContext) -> None:
     pruned = runs_to_prune(context.instance, before=before)
     for run_id in pruned:
         context.instance.delete_run(run_id)
-    context.log.info(f"removed {len(pruned)} runs older than {days} days")
+    context.log.info("removed %d runs older than %d days", len(pruned), days)
 
 
 @dg.job(description="Removes old runs and their events; no partition loses its newest one.")

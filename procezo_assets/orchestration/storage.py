@@ -28,7 +28,9 @@ class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
 
     @classmethod
     def from_config_value(  # type: ignore[override]  # it makes one of two other classes
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+        cls,
+        inst_data: ConfigurableClassData | None,
+        config_value: Mapping[str, Any],  # noqa: ARG003 - Dagster's signature
     ) -> DagsterStorage[Any]:
         """Make PostgreSQL storage where PROCEZO_DAGSTER_POSTGRES_URL is set, else SQLite."""
         from procezo_assets.settings import load_settings  # noqa: PLC0415

@@ -112,13 +112,14 @@ def device_name(name: str, params: ParseParameters, *, dataset: str) -> str:
     for substitution in params.file_name_substitute:
         text = text.replace(substitution.src, substitution.target)
     if params.device_pattern and (found := re.search(params.device_pattern, text)):
-        return found.group("device")
-    dated = _DATE.search(text)
-    if not dated:
-        return Path(text).stem
-    segments = [part for part in text[: dated.start()].split("_") if part]
-    folder = path.parent.name or dataset.rpartition("/")[2]
-    return segments[-1] if segments else folder
+        device = found.group("device") or ""
+    elif dated := _DATE.search(text):
+        segments = [part for part in text[: dated.start()].split("_") if part]
+        device = segments[-1] if segments else ""
+    else:
+        device = Path(text).stem
+    # part files begin with the device; with a dot in front they would be hidden
+    return device.strip().lstrip(".") or path.parent.name or dataset.rpartition("/")[2]
 
 
 def read_lines(file: RawFile, params: ParseParameters, limits: Limits) -> RawLines:

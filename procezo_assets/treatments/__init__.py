@@ -4,6 +4,6 @@ from procezo_assets.treatments.model import Loaded as Loaded
 from procezo_assets.treatments.model import Parameters as Parameters
 from procezo_assets.treatments.model import PartAbout as PartAbout
 from procezo_assets.treatments.model import StageInput as StageInput
-from procezo_assets.treatments.model import Treated as Treated
 from procezo_assets.treatments.model import loader as loader
 from procezo_assets.treatments.model import treatment as treatment
+from procezo_assets.treatments.treated import Treated as Treated

@@ -14,9 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from procezo_assets.datasets import Home, PartKey, part_files, stage_days
 from procezo_assets.errors import TreatmentError
-from procezo_assets.treatments.treated import Frame as Frame
-from procezo_assets.treatments.treated import Treated as Treated
-from procezo_assets.treatments.treated import count_differences
+from procezo_assets.treatments.treated import Frame, Treated, count_differences
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs

@@ -10,7 +10,8 @@ from typing import Any, get_type_hints
 import polars as pl
 
 from procezo_assets.errors import TreatmentError
-from procezo_assets.treatments.model import Frame, Treatment
+from procezo_assets.treatments.model import Treatment
+from procezo_assets.treatments.treated import Frame
 
 
 def with_pandas(treatment: Treatment) -> Treatment:

@@ -14,7 +14,8 @@ import polars as pl
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from procezo_assets.datasets import RAW_FOLDER
-from procezo_assets.treatments.model import Frame, Parameters, Treated, source
+from procezo_assets.treatments.model import Parameters, source
+from procezo_assets.treatments.treated import Frame, Treated
 
 RESERVED_COLUMNS = frozenset({"ts", "device", "dataset", "domain", "day", "window"})
 
@@ -101,7 +102,7 @@ class Substitution(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     src: str = Field(min_length=1, description="Text to replace.")
-    target: str = Field("", description="What to put in its place.")
+    target: str = Field("", pattern=r"^[^/\x00]*$", description="What to put in its place.")
 
 
 DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]

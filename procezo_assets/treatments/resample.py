@@ -8,7 +8,8 @@ import polars as pl
 from pydantic import Field
 
 from procezo_assets.treatments.durations import DAY_US, Duration, microseconds
-from procezo_assets.treatments.model import Frame, Parameters, PartAbout, Treated, treatment
+from procezo_assets.treatments.model import Parameters, PartAbout, treatment
+from procezo_assets.treatments.treated import Frame, Treated
 
 Method = Literal["nearest", "first", "last", "mean"]
 MASK_SUFFIX = "__is_interpolated"

@@ -69,7 +69,8 @@ def test_results_stand_next_to_their_source():
         formula("log", columns=["b"]),
     )
 
-    assert after.drop("ts").columns == "a a__sqrt_inv b b__sqrt_inv b__log c c__sqrt_inv".split()
+    assert after.columns[:4] == ["ts", "a", "a__sqrt_inv", "b"]
+    assert after.columns[4:] == ["b__sqrt_inv", "b__log", "c", "c__sqrt_inv"]
 
 
 def test_replace_puts_the_result_in_the_place_of_its_source():

@@ -1,0 +1,233 @@
+"""The raw files of a dataset as one flow reads them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from procezo_assets.datasets import Home
+from procezo_assets.errors import RawFileError
+from procezo_assets.raw.quarantine import quarantine_path, write_quarantine
+from procezo_assets.raw.reader import Limits
+from procezo_assets.raw.source import RawSource
+from procezo_assets.treatments.parse import ParseParameters
+
+D24, D25, D26 = date(2026, 1, 24), date(2026, 1, 25), date(2026, 1, 26)
+LIMITS = Limits(date(2020, 1, 1), date(2026, 1, 31))
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return Home(tmp_path).dataset("GRACE")
+
+
+def put(dataset, files):
+    for name, text in files.items():
+        path = dataset.raw / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def scanned(dataset, files, **params):
+    put(dataset, files)
+    source = RawSource(dataset, ParseParameters.model_validate(params), LIMITS)
+    source.scan()
+    return source
+
+
+def values(source, day, device="pil-90", key="m0"):
+    return source.read_day(day)[device].rows[f"key:{key}"].to_list()
+
+
+def test_rows_belong_to_their_day_whatever_the_file_is_called(dataset):
+    source = scanned(
+        dataset,
+        {
+            "x_pil-90_2026-01-25.csv": "2026-01-24T23:59:59.999999Z;m0:1\n"
+            "2026-01-25T00:00:00Z;m0:2\n"
+            "2026-01-26T01:00:00+02:00;m0:3\n2026-01-26T00:00:00Z;m0:4\n",
+            "deep/er/x_pil-90_2019-01-01.csv": "2026-01-25T12:00:00Z;m0:5\n",
+        },
+    )
+
+    assert source.days == [D24, D25, D26]
+    assert [values(source, day) for day in source.days] == [["1"], ["2", "5", "3"], ["4"]]
+    first = source.files["x_pil-90_2026-01-25.csv"]
+    assert first.days == {D24: 1, D25: 2, D26: 1}
+    assert (first.first, first.last) == (
+        datetime(2026, 1, 24, 23, 59, 59, 999999, UTC),
+        datetime(2026, 1, 26, tzinfo=UTC),
+    )
+
+
+def test_ties_are_sorted_by_file_name_then_line(dataset):
+    t = "2026-01-25T08:00:00Z"
+    source = scanned(
+        dataset,
+        {
+            "b_pil-90_2026-01-25.csv": f"{t};m0:3\n{t};m0:4\n",
+            "a_pil-90_2026-01-25.csv": f"{t};m0:1\n2026-01-25T07:00:00Z;m0:0\n{t};m0:2\n",
+        },
+    )
+
+    assert values(source, D25) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_repeated_file_of_one_device_is_read_once(dataset):
+    text = "2026-01-25T08:00:00Z;m0:1\n"
+    source = scanned(
+        dataset,
+        {
+            "pil-90_2026-01-25.csv": text,
+            "again/pil-90_2026-01-25.csv": text,
+            "pil-98_2026-01-25.csv": text,
+        },
+    )
+
+    assert {name: counted.same_as for name, counted in source.files.items()} == {
+        "again/pil-90_2026-01-25.csv": None,
+        "pil-90_2026-01-25.csv": "again/pil-90_2026-01-25.csv",
+        "pil-98_2026-01-25.csv": None,
+    }
+    assert [counted.file.name for counted in source.files_of(D25)] == [
+        "again/pil-90_2026-01-25.csv",
+        "pil-98_2026-01-25.csv",
+    ]
+    assert values(source, D25) == ["1"]
+    assert values(source, D25, device="pil-98") == ["1"]
+
+
+def test_the_digest_is_of_the_lines_not_of_their_files(dataset, tmp_path):
+    lines = [f"2026-01-25T08:00:0{second}Z;m0:{second}\n" for second in range(6)]
+    one = scanned(dataset, {"pil-90_2026-01-25.csv": "".join(lines)})
+    split = scanned(
+        Home(tmp_path / "other").dataset("GRACE"),
+        {
+            "pil-90_2026-01-27.csv": "".join(lines[3:]),
+            "b_pil-90_2020-01-01.csv": "\ufeff" + lines[1].replace("\n", "\r\n") + "\n" + lines[0],
+            "a_pil-90_2020-01-01.csv": lines[2],
+        },
+    )
+    changed = scanned(
+        Home(tmp_path / "third").dataset("GRACE"),
+        {"pil-90_2026-01-25.csv": "".join(lines).replace("m0:5", "m0:6")},
+    )
+
+    digests = [source.read_day(D25)["pil-90"].digest for source in (one, split, changed)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_csv_digests_hold_their_header(dataset, tmp_path):
+    row = "2026-01-25T08:00:00Z,1\n"
+    one = scanned(dataset, {"pil-90_2026-01-25.csv": "ts,m0\n" + row}, format="csv", delimiter=",")
+    two = scanned(
+        Home(tmp_path / "other").dataset("GRACE"),
+        {"pil-90_2026-01-25.csv": "ts,m1\n" + row},
+        format="csv",
+        delimiter=",",
+    )
+
+    assert values(one, D25) == values(two, D25, key="m1") == ["1"]
+    assert one.read_day(D25)["pil-90"].digest != two.read_day(D25)["pil-90"].digest
+
+
+def test_keys_of_one_file_are_null_in_the_rows_of_another(dataset):
+    source = scanned(
+        dataset,
+        {
+            "a_pil-90_2026-01-25.csv": "2026-01-25T08:00:00Z;m0:1\n",
+            "b_pil-90_2026-01-25.csv": "2026-01-25T09:00:00Z;m1:2;x:3;y\n",
+        },
+    )
+
+    day = source.read_day(D25)["pil-90"]
+    assert day.rows.drop("ts").to_dict(as_series=False) == {
+        "key:m0": ["1", None],
+        "key:m1": [None, "2"],
+    }
+    assert day.fields.unclaimed == {"x": 1}
+    assert day.fields.without_colon == 1
+
+
+def test_columns_are_those_of_the_day(dataset):
+    source = scanned(
+        dataset,
+        {"pil-90.csv": "2026-01-25T08:00:00Z;m0:1\n2026-01-26T08:00:00Z;m1:1\n"},
+    )
+
+    assert source.read_day(D25)["pil-90"].rows.columns == ["ts", "key:m0"]
+    assert source.read_day(D26)["pil-90"].rows.columns == ["ts", "key:m1"]
+
+
+def test_a_file_that_changes_between_scan_and_reading(dataset, monkeypatch):
+    monkeypatch.setattr("procezo_assets.raw.source._KEPT_BYTES", 0)
+    source = scanned(dataset, {"pil-90.csv": "2026-01-25T08:00:00Z;m0:1\n"})
+    put(dataset, {"pil-90.csv": "2026-01-25T08:00:00Z;m0:2\n"})
+
+    with pytest.raises(RawFileError, match=r"pil-90\.csv changed while it was read"):
+        source.read_day(D25)
+
+
+def test_lines_are_let_go_of_after_their_last_day(dataset):
+    source = scanned(
+        dataset,
+        {"pil-90.csv": "2026-01-25T08:00:00Z;m0:1\n2026-01-26T08:00:00Z;m0:2\n"},
+    )
+    source.want([D25, D26])
+
+    source.read_day(D25)
+    assert list(source._kept) == ["pil-90.csv"]
+    source.read_day(D26)
+    assert source._kept == {}
+    assert source._kept_bytes == 0
+    assert values(source, D25) == ["1"]  # read again
+
+
+def test_an_unreadable_file_fails_the_day_it_names_only(dataset):
+    put(dataset, {"pil-90_2026-01-26.csv": "2026-01-26T08:00:00Z;m0:1\n"})
+    obstacle = dataset.raw / "pil-98_2026-01-25.csv"
+    put(dataset, {obstacle.name: "x"})
+
+    source = RawSource(dataset, ParseParameters(), LIMITS)
+    real = type(obstacle).read_bytes
+
+    def refuse(path):
+        if path == obstacle:
+            raise PermissionError(13, "Permission denied")  # root may read any file
+        return real(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(obstacle), "read_bytes", refuse)
+        source.scan()
+
+    assert source.unreadable_on(D26) is None
+    assert "Permission denied" in str(source.unreadable_on(D25))
+    assert source.days == [D26]
+
+
+def test_hidden_files_are_left_out(dataset):
+    text = "2026-01-25T08:00:00Z;m0:1\n"
+    source = scanned(dataset, {".pil-90.csv": text, ".tmp/pil-90.csv": text, "a/.x/b.csv": text})
+
+    assert source.files == {}
+
+
+def test_quarantine_is_a_file_per_raw_file_and_goes_with_its_reason(dataset):
+    put(dataset, {"deep/pil-90.csv": "rebooting\n", "pil-98.csv": "2026-01-25T08:00:00Z;m0:1\n"})
+    path = quarantine_path(dataset, "valvo", "deep/pil-90.csv")
+
+    def scan():
+        source = RawSource(dataset, ParseParameters(), LIMITS)
+        source.scan(lambda lines: write_quarantine(dataset, "valvo", lines))
+
+    scan()
+    assert path == dataset.path / "quarantine/valvo/deep/pil-90.csv.parquet"
+    before = path.read_bytes()
+    scan()
+    assert path.read_bytes() == before
+    assert [found.name for found in path.parent.parent.rglob("*.parquet")] == [path.name]
+
+    put(dataset, {"deep/pil-90.csv": "2026-01-25T08:00:00Z;m0:1\n"})
+    scan()
+    assert not path.exists()

@@ -1,0 +1,352 @@
+"""Runs: many partitions, one's trouble never another's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from core_home import (
+    AGGREGATE,
+    CLEAN,
+    D1,
+    D2,
+    D3,
+    NORMALIZE,
+    PARSE,
+    RESAMPLE,
+    TRANSFORM,
+    CoreHome,
+    done,
+    failures,
+    lines,
+)
+
+from procezo_assets.datasets import PartKey, part_files, stage_days
+from procezo_assets.errors import FitError
+from procezo_assets.fits import current_fit
+from procezo_assets.stores.parquet import read_provenance
+
+FULL = [PARSE, CLEAN, RESAMPLE, TRANSFORM, NORMALIZE, AGGREGATE]
+
+FAILS_ONE_DAY = """
+from procezo_assets.treatments import Parameters, treatment
+
+@treatment(inputs=("20_clean",), output="22_fussy")
+def fussy(frame, params, *, about):
+    if str(about.day) == "2025-03-02":
+        raise RuntimeError("no\\nSundays")
+    return frame
+"""
+
+
+@pytest.fixture
+def lab(tmp_path):
+    made = CoreHome(tmp_path)
+    made.raw_days(D1, D2, D3)
+    return made
+
+
+def test_all_stages_of_all_days(lab):
+    flow = lab.flow(*FULL)
+
+    events = lab.run_well(flow, D1, D2, D3)
+
+    assert set(done(events)) == {(stage.name, day) for stage in flow.stages for day in (D1, D2, D3)}
+    dataset = lab.home.dataset("DS")
+    assert all(stage_days(dataset.stage(stage.output)) == [D1, D2, D3] for stage in flow.stages)
+    one = done(events)["clean", D1]
+    assert (one.ledger.rows_in, one.ledger.rows_out) == (60, 60)  # both domains
+    assert [counted.file.name for counted in done(events)["parsed", D1].raw_files] == [
+        "x_pil-90_2025-03-01.csv"
+    ]
+
+
+def test_files_name_what_they_hold_and_what_made_them(lab):
+    lab.run_well(lab.flow(*FULL), D1)
+
+    folder = lab.home.dataset("DS").stage("40_aggregated")
+    path = folder / "domain=bio_signal/day=2025-03-01/pil-90__bio_signal__2025-03-01__60s.parquet"
+    assert path in part_files(folder, D1).values()
+    frame = pl.read_parquet(path, hive_partitioning=False)
+    assert frame.columns[:2] == ["ts", "device"]
+    assert frame["device"].unique().to_list() == ["pil-90"]
+    made = read_provenance(path)
+    assert (made.flow, made.stage, made.treatment) == ("f", "aggregated", "aggregate")
+    fit = read_provenance(
+        PartKey("pil-90", "bio_signal").path(lab.home.dataset("DS").stage("35_normalized"), D1)
+    ).fit
+    assert fit == current_fit(lab.home.dataset("DS").stage("35_normalized")).sha256
+
+
+def test_a_run_of_days_makes_the_bytes_of_runs_of_one_day(lab, tmp_path):
+    steps = [PARSE, CLEAN, RESAMPLE, TRANSFORM, AGGREGATE]
+    lab.run_well(lab.flow(*steps), D1, D2, D3)
+    other = CoreHome(tmp_path / "other")
+    other.raw_days(D1, D2, D3)
+    flow = other.flow(*steps)
+
+    for day in (D3, D1, D2):
+        other.run_well(flow, day)
+
+    assert lab.digests() == other.digests() != {}
+
+
+def test_a_run_over_what_is_there_changes_no_byte(lab):
+    flow = lab.flow(*FULL)
+    lab.run_well(flow, D1, D2)
+    before = lab.digests()
+
+    lab.run_well(flow, D2, D1)
+    lab.run_well(flow, D1, stages=["transform", "aggregated"])
+
+    assert lab.digests() == before
+
+
+def test_stage_by_stage_from_disk_makes_the_bytes_of_one_run(lab, tmp_path):
+    lab.run_well(lab.flow(*FULL), D1, D2)
+    other = CoreHome(tmp_path / "other")
+    other.raw_days(D1, D2, D3)
+    flow = other.flow(*FULL)
+
+    for stage in flow.stages:
+        other.run_well(flow, D1, D2, stages=[stage.name])
+
+    assert lab.digests() == other.digests()
+
+
+def test_a_day_that_fails_stops_no_other_and_keeps_what_it_had(lab):
+    flow = lab.flow(PARSE, CLEAN)
+    lab.treatment("fussy", FAILS_ONE_DAY.replace("raise", "pass  #"))
+    fussy = {"treatment": "fussy"}
+    flow = lab.flow(PARSE, CLEAN, fussy, {**AGGREGATE, "input": "22_fussy"})
+    lab.run_well(flow, D1, D2, D3)
+    before = lab.digests()
+    for day in (D1, D2, D3):
+        lab.raw(f"more_pil-90_{day}.csv", f"{day}T23:00:00Z;m0:7\n")
+    lab.treatment("fussy", FAILS_ONE_DAY)
+    flow = lab.flow(PARSE, CLEAN, fussy, {**AGGREGATE, "input": "22_fussy"})
+
+    events = lab.run(flow, D1, D2, D3)
+
+    (failed,) = failures(events)
+    assert (failed.day, failed.stage.name, failed.dataset) == (D2, "fussy", "DS")
+    assert failed.reason == "RuntimeError: no Sundays"
+    written = set(done(events))
+    assert written == {
+        (stage, day)
+        for stage in ("parsed", "clean", "fussy", "aggregated")
+        for day in (D1, D2, D3)
+        if day != D2 or stage in {"parsed", "clean"}
+    }
+    after = lab.digests()
+    for name, digest in before.items():
+        kept = str(D2) in name and name.startswith(("22_", "40_"))
+        assert (after[name] == digest) == kept or "environment" in name, name
+
+
+def test_an_unreadable_raw_file_fails_the_day_it_names(lab):
+    obstacle = Path("/proc/self/mem")  # a file that nobody can read from its start
+    if not obstacle.is_file():
+        pytest.skip("needs Linux")
+    flow = lab.flow(PARSE, CLEAN)
+    lab.run_well(flow, D1, D2, D3)
+    before = lab.digests()
+    (lab.home.dataset("DS").raw / "x_pil-98_2025-03-02.csv").symlink_to(obstacle)
+
+    events = lab.run(flow, D1, D2, D3)
+
+    (failed,) = failures(events)
+    assert (failed.day, failed.stage.name) == (D2, "parsed")
+    assert "x_pil-98_2025-03-02.csv cannot be read" in failed.reason
+    assert set(done(events)) == {(stage, day) for stage in ("parsed", "clean") for day in (D1, D3)}
+    assert lab.digests() == before
+
+
+def test_a_damaged_input_file_fails_its_day(lab):
+    flow = lab.flow(PARSE, CLEAN)
+    lab.run_well(flow, D1, D2)
+    dataset = lab.home.dataset("DS")
+    path = PartKey("pil-90", "environment").path(dataset.stage("10_parsed"), D1)
+    path.write_bytes(path.read_bytes()[:50])
+    clean = {name: d for name, d in lab.digests().items() if name.startswith("20_")}
+
+    events = lab.run(flow, D1, D2, stages=["clean"])
+
+    (failed,) = failures(events)
+    assert failed.day == D1
+    assert "cannot be read" in failed.reason
+    assert "run the stage that writes it again" in failed.reason
+    assert {name: d for name, d in lab.digests().items() if name.startswith("20_")} == clean
+
+
+def test_a_folder_in_the_way_of_a_file_fails_its_day_and_leaves_no_traces(lab):
+    flow = lab.flow(PARSE)
+    path = PartKey("pil-90", "environment").path(lab.home.dataset("DS").stage("10_parsed"), D2)
+    (path / "in the way").mkdir(parents=True)
+
+    events = lab.run(flow, D1, D2, D3)
+
+    (failed,) = failures(events)
+    assert failed.day == D2
+    assert not list(lab.home.datasets.rglob("*.tmp"))
+    assert set(done(events)) == {("parsed", D1), ("parsed", D3)}
+
+
+def test_rows_that_went_away_take_their_files_along(lab):
+    lab.raw_days(D1, D2, device="pil-98")
+    flow = lab.flow(PARSE, CLEAN, AGGREGATE)
+    lab.run_well(flow, D1, D2)
+    (lab.home.dataset("DS").raw / f"x_pil-98_{D1}.csv").unlink()
+
+    lab.run_well(flow, D1, D2)
+
+    assert {key.device for key in lab.frames("40_aggregated", D1)} == {"pil-90"}
+    assert {key.device for key in lab.frames("40_aggregated", D2)} == {"pil-90", "pil-98"}
+
+
+def test_full_replace_empties_the_folders_of_its_stages_first(lab):
+    flow = lab.flow(*FULL)
+    lab.run_well(flow, D1, D2)
+    old_fit = current_fit(lab.home.dataset("DS").stage("35_normalized"))
+    lab.raw_days(D3, level=500)
+
+    lab.run_well(flow, D2, D3, full_replace=True)
+
+    dataset = lab.home.dataset("DS")
+    for stage in flow.stages:
+        assert stage_days(dataset.stage(stage.output)) == [D2, D3]
+    new_fit = current_fit(dataset.stage("35_normalized"))
+    assert new_fit.sha256 != old_fit.sha256
+    assert old_fit.path.is_file()
+    assert (new_fit.content["first"], new_fit.content["last"]) == ("2025-03-02", "2025-03-03")
+
+
+def test_a_fit_is_made_once_from_all_days_and_again_when_asked(lab):
+    lab.raw_days(D2, level=300)
+    flow = lab.flow(PARSE, CLEAN, NORMALIZE)
+    folder = lab.home.dataset("DS").stage("35_normalized")
+
+    lab.run_well(flow, D1)
+    first = current_fit(folder)
+    assert first.content["devices"]["pil-90"]["m0"] == {"low": 100, "high": 129, "count": 30}
+    assert json.loads(first.path.read_text()) == first.content
+    assert first.path.stem == first.sha256[:16]
+
+    lab.run_well(flow, D1, D2)
+    assert current_fit(folder) == first  # later runs apply what is there
+    m0 = lab.frames("35_normalized", D2)[PartKey("pil-90", "bio_signal")]["m0"]
+    assert m0.unique().to_list() == [1.0]
+
+    lab.run_well(flow, D1, D2, refit=True)
+    second = current_fit(folder)
+    assert second.content["devices"]["pil-90"]["m0"]["high"] == 329
+    assert second.sha256 != first.sha256
+
+
+def test_without_a_fit_a_stage_says_so(lab):
+    flow = lab.flow(PARSE, CLEAN, {"treatment": "normalize"})
+
+    with pytest.raises(FitError, match=r"'normalized' of dataset 'DS' has no fit; .*--refit"):
+        lab.run(flow, D1)
+
+    lab.run_well(flow, D1, refit=True)
+    assert lab.frames("35_normalized", D1)
+
+
+def test_run_parameters_are_over_all_others(lab):
+    flow = lab.flow(PARSE, CLEAN, AGGREGATE)
+
+    lab.run_well(flow, D1, run_params={"windows": ["5min"], "aggregated": {"metrics": ["count"]}})
+
+    frame = lab.frames("40_aggregated", D1)[PartKey("pil-90", "bio_signal", "5min")]
+    assert frame.columns == ["ts", "m0__raw__count", "m1__raw__count"]
+    assert {key.window for key in lab.frames("40_aggregated", D1)} == {"5min"}
+
+
+def test_several_datasets_each_with_its_overrides(lab):
+    lab.raw_days(D1, dataset="lab/B")
+    flow = lab.flow(
+        PARSE,
+        CLEAN,
+        datasets=["DS", "lab/*"],
+        overrides={"lab/[AB]": {"clean": {"domains": {"bio_signal": {"max_value": 110}}}}},
+    )
+
+    lab.run_well(flow, D1, datasets=["DS", "lab/B"])
+
+    key = PartKey("pil-90", "bio_signal")
+    assert lab.frames("20_clean", D1)[key]["m0"].max() == 129
+    assert lab.frames("20_clean", D1, dataset="lab/B")[key]["m0"].max() == 110
+
+
+def test_masks_go_through_the_stages_that_follow(lab):
+    masked = {**RESAMPLE, "params": {**RESAMPLE["params"], "freq": "5s", "mask": True}}
+    clean_again = {"treatment": "clean", "input": "25_resampled", "output": "26_clean_again"}
+    flow = lab.flow(PARSE, CLEAN, masked, clean_again, TRANSFORM, AGGREGATE)
+
+    events = lab.run_well(flow, D1)
+
+    frame = lab.frames("26_clean_again", D1)[PartKey("pil-90", "bio_signal")]
+    assert frame.schema["m0__is_interpolated"] == pl.Boolean
+    assert "not_numeric" in done(events)["aggregated", D1].ledger.removed_by_reason()
+
+
+def test_bad_lines_never_fail_a_day(lab):
+    t = "2025-03-01T12:00:0"
+    lab.raw(
+        "x_pil-90_2025-03-01_b.csv",
+        f"{t}0Z;m0:1e9999999999999999999;m1:9223372036854775807;outdoor_temp:1e400\n"
+        f"{t}1Z;m0:0e99999999999999999999;m1:nan\n"
+        f"{t}2Z;m0;m0:;m0:12.5;=:3\n\n\0\nrebooting\n{t}3Z\n".encode()
+        + b"\xff\xfe;m0:1\n2999-01-01T00:00:00Z;m0:1\n",
+    )
+    integers = {"environment": {"columns": ["m1"], "dtype": "int"}, "b": {"columns": ["m0"]}}
+    flow = lab.flow({**PARSE, "params": {"domains": integers}}, CLEAN, RESAMPLE, AGGREGATE)
+
+    events = lab.run_well(flow, D1)
+
+    parsed = done(events)["parsed", D1]
+    assert parsed.ledger.removed_by_reason() == {"not_number": 3}
+    assert any("without a colon" in warning for warning in parsed.warnings)
+    assert any("repeated keys" in warning for warning in parsed.warnings)
+    assert any("= (1)" in warning for warning in parsed.warnings)
+    quarantine = pl.read_parquet(
+        lab.home.dataset("DS").quarantine("f") / "x_pil-90_2025-03-01_b.csv.parquet"
+    )
+    assert quarantine["reason"].to_list() == ["timestamp", "no_key_value", "timestamp", "future"]
+
+
+def test_a_day_without_rows_has_no_files(lab):
+    flow = lab.flow(PARSE, CLEAN)
+    day = D3.replace(day=20)
+
+    events = lab.run_well(flow, day)
+
+    assert [event.files for event in done(events).values()] == [{}, {}]
+    assert lab.digests() == {}
+
+
+def test_the_flows_bounds_exclude(lab):
+    flow = lab.flow(PARSE, params={"from": "2025-03-01T10:01:00Z", "to": "2025-03-02T00:00:00Z"})
+
+    events = lab.run_well(flow, D1, D2)
+
+    source = events[0].source
+    assert {one.file.name[-14:-4]: one.excluded for one in source.files.values()} == {
+        "2025-03-01": 6,
+        "2025-03-02": 30,
+        "2025-03-03": 30,
+    }
+    assert lab.frames("10_parsed", D1)[PartKey("pil-90", "bio_signal")].height == 24
+    assert lab.frames("10_parsed", D2) == {}
+
+
+def test_days_of_a_file_are_not_those_of_its_name(lab):
+    lab.raw("x_pil-77_2025-03-01.csv", "".join([*lines(D2), *lines(D3)]))
+
+    lab.run_well(lab.flow(PARSE), D1, D2, D3)
+
+    devices = [{key.device for key in lab.frames("10_parsed", day)} for day in (D1, D2, D3)]
+    assert devices == [{"pil-90"}, {"pil-77", "pil-90"}, {"pil-77", "pil-90"}]
