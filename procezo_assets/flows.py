@@ -513,7 +513,7 @@ def _refuse_collisions(flow: Flow, others: Iterable[Flow], home: Home) -> None:
         if shared and dataset is not None:
             raise FlowError(
                 f"{flow.path.name}: flow '{flow.name}' writes {', '.join(sorted(shared))} "
-                f"of dataset '{dataset}', which flow '{other.name}' of {other.path.name} writes too",
+                f"of dataset '{dataset}', which flow '{other.name}' ({other.path.name}) writes too",
                 "one flow serves the first fill and the daily run: keep one of them "
                 "(procezo flow NAME, then procezo flow NAME --last), or give this one its own "
                 "output folders",

@@ -203,9 +203,7 @@ def test_a_reversed_range_writes_nothing(small):
     assert small.materialized("parsed") == set()
 
 
-@pytest.mark.parametrize(
-    "partition", [key(DAYS[0], "DS-9"), "DS-1|2019-12-31", "../DS-1|2026-01-20"]
-)
+@pytest.mark.parametrize("partition", ["DS-9|2026-01-20", "DS-1|2019-12-31"])
 def test_an_unknown_partition_is_refused(small, partition):
     small.write_flow(PARSE)
     ended = small.materialize("--partition", partition)
