@@ -160,6 +160,8 @@ def _failures(error: Any) -> list[dict[str, object]]:  # noqa: ANN401 - two unre
         return [{"column": "", "check": str(error), "count": 1, "examples": []}]
     if "check" not in cases.columns:
         cases = cases.with_columns(check=pl.lit(str(error.check)), column=pl.lit(""))
+    # a column that is missing, or there against the schema, stands among the examples only
+    cases = cases.with_columns(pl.col("column").fill_null(pl.col("failure_case").cast(pl.String)))
     grouped = cases.group_by("column", "check", maintain_order=True).agg(
         pl.len().alias("count"),
         pl.col("failure_case").cast(pl.String).head(_EXAMPLES).alias("examples"),

@@ -47,10 +47,10 @@ def check(flows: tuple[str, ...], output_format: str) -> None:
 
 def _warnings(flow: Flow, datasets: list[str]) -> list[str]:
     warnings = [
-        f"{flow.path.name}, step '{stage.name}': the password stands in the flow file; write "
+        f"{flow.path.name}, step '{stage.name}': a password stands in the flow file; write "
         '{"env": "PGPASSWORD"} instead'
         for stage in flow.stages
-        if isinstance(stage.params.get("password"), str) and stage.params["password"]
+        if getattr(flow.parameters(stage, ""), "has_plain_secret", False)
     ]
     if not datasets:
         warnings.append(f"{flow.path.name}: there is no dataset {' or '.join(flow.patterns)} yet")

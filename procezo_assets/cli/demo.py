@@ -23,7 +23,7 @@ from procezo_assets.templates import place
 _FLOW = "valvometry"
 _QUERY = """\
 SELECT device, date_trunc('hour', ts) AS hour, count(*) AS minutes,
-       round(avg(m0__raw__mean)) AS m0, round(avg(m5__raw__mean)) AS m5
+       round(avg(m0__raw__mean))::int AS m0, round(avg(m5__raw__mean))::int AS m5
 FROM valvometry.bio_signal_60s
 GROUP BY device, hour ORDER BY device, hour LIMIT 4"""
 
