@@ -23,6 +23,7 @@ from procezo_assets.datasets import (
 from procezo_assets.errors import FlowError, ProcezoError, did_you_mean
 from procezo_assets.parameters import parameter_names, parameters_hash, validated
 from procezo_assets.treatments.model import Parameters, Treatment
+from procezo_assets.treatments.parse import ZoneName
 from procezo_assets.treatments.registry import Registry
 
 DEFAULT_START = date(2020, 1, 1)
@@ -49,7 +50,7 @@ class ScheduleDeclaration(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     cron: str
-    timezone: str = "UTC"
+    timezone: ZoneName = "UTC"
 
     @field_validator("cron")
     @classmethod
@@ -356,9 +357,9 @@ def _start(declared: FlowDeclaration, path: Path) -> date:
         return DEFAULT_START
     try:
         instant = datetime.fromisoformat(str(text))
-    except ValueError:
+        return (instant.astimezone(UTC) if instant.tzinfo else instant).date()
+    except (ValueError, OverflowError):
         raise FlowError(f"{path.name}, params: 'from' {text!r} is no ISO 8601 time") from None
-    return (instant.astimezone(UTC) if instant.tzinfo else instant).date()
 
 
 def _stages(declared: FlowDeclaration, path: Path, registry: Registry) -> tuple[Stage, ...]:

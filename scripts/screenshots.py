@@ -44,12 +44,13 @@ def main(base: str, folder: Path) -> None:
 
 
 def graph(page: Page, base: str, path: Path) -> None:
-    """The asset graph of the flow."""
-    page.goto(f"{base}/asset-groups/")
+    """The asset graph of the flow, wide enough for its details to show."""
+    page.set_viewport_size({"width": 2500, "height": 800})
     group = f"{base}/locations/procezo_assets.definitions/asset-groups/{FLOW}/lineage"
     page.goto(location(base, group))
     page.wait_for_timeout(_SETTLE_MS)
     page.screenshot(path=path)
+    page.set_viewport_size({"width": 1500, "height": 900})
 
 
 def partition(page: Page, base: str, path: Path) -> None:

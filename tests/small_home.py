@@ -38,7 +38,7 @@ AGGREGATE = {
 }
 DUCKDB = {"treatment": "to_duckdb"}
 POSTGRES = {"treatment": "to_postgres"}
-CSV = {"treatment": "exportcsv", "params": {"window": "60s"}}
+CSV = {"treatment": "exportcsv", "params": {"aggregation": "60s"}}
 NORMALIZE = {"treatment": "normalize", "input": "25_resampled", "params": {"fit": True}}
 
 # a user's treatment that cannot do one day, and one that hands rows back in the wrong order
