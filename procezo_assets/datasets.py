@@ -200,10 +200,10 @@ def part_files(folder: Path, day: date) -> dict[PartKey, Path]:
 def stage_days(folder: Path) -> list[date]:
     """List the days that a stage has files for, sorted."""
     days = {
-        date.fromisoformat(match.group(1))
+        day
         for domain_folder in _subfolders(folder, "domain=")
         for day_folder in _subfolders(domain_folder, "day=")
-        if (match := _DAY_FOLDER.fullmatch(day_folder.name))
+        if (day := _day_of(day_folder))
         and any(path.suffix == ".parquet" for path in day_folder.iterdir())
     }
     return sorted(days)
@@ -252,6 +252,14 @@ def check_dataset_name(name: str) -> str:
             "use letters, digits, '-', '_', '.' and blanks, with '/' between folders",
         )
     return name
+
+
+def _day_of(folder: Path) -> date | None:
+    match = _DAY_FOLDER.fullmatch(folder.name)
+    try:
+        return date.fromisoformat(match.group(1)) if match else None
+    except ValueError:  # a folder of February 30 is not ours
+        return None
 
 
 def _subfolders(folder: Path, prefix: str) -> list[Path]:

@@ -21,9 +21,14 @@ from procezo_assets.datasets import (
     matches_pattern,
 )
 from procezo_assets.errors import FlowError, ProcezoError, did_you_mean
-from procezo_assets.parameters import parameter_names, parameters_hash, validated
-from procezo_assets.treatments.model import Parameters, Treatment
-from procezo_assets.treatments.parse import ZoneName
+from procezo_assets.parameters import (
+    Parameters,
+    ZoneName,
+    parameter_names,
+    parameters_hash,
+    validated,
+)
+from procezo_assets.treatments.model import Treatment
 from procezo_assets.treatments.registry import Registry
 
 DEFAULT_START = date(2020, 1, 1)

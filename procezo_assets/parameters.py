@@ -5,13 +5,44 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from procezo_assets.errors import ParameterError, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
+
+_SECRET_NAMES = frozenset({"password", "url"})
+
+
+class Parameters(BaseModel):
+    """Base of a treatment's parameters: unknown names are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"'{name}' is no IANA time zone (such as Europe/Paris)")
+    return name
+
+
+def _as_utc(value: datetime) -> datetime:
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{value} is outside the years 1 to 9999 in UTC") from None
+
+
+ZoneName = Annotated[str, AfterValidator(_known_zone)]
+Instant = Annotated[
+    datetime | None,
+    BeforeValidator(lambda value: value or None),
+    AfterValidator(lambda value: value and _as_utc(value)),
+]
 
 
 def validated(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
@@ -34,7 +65,9 @@ def validated(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
 
 def explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     """Say what is wrong first, and what to do: problem and hint, neither shows secrets."""
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    # of a union's branches the one that got furthest is the one that was meant
+    first = max((one for one in found if one["loc"][:1] == found[0]["loc"][:1]), key=_depth)
     loc = [part for part in first["loc"] if not _is_branch(part)]
     name = ".".join(map(str, loc)) or "value"
     if first["type"] == "extra_forbidden":
@@ -45,6 +78,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     message = message[:1].lower() + message[1:]
     if first["type"] == "value_error":
         return f"parameter '{name}': {message}" if loc else message, ""
+    if _SECRET_NAMES & {str(part) for part in loc}:
+        return f"parameter '{name}': {message}", ""
     return f"parameter '{name}': {message}", f"found {_shown(first['input'])}"
 
 
@@ -92,6 +127,10 @@ def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
     reference = node.get("$ref", "")
     found: dict[str, Any] = definitions.get(reference.rpartition("/")[2], node)
     return found
+
+
+def _depth(error: ErrorDetails) -> int:
+    return len(error["loc"])
 
 
 def _is_branch(part: object) -> bool:

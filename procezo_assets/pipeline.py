@@ -22,7 +22,7 @@ from procezo_assets.errors import LedgerError
 from procezo_assets.fits import StoredFit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.ledger import Ledger
-from procezo_assets.parameters import parameters_hash
+from procezo_assets.parameters import Parameters, parameters_hash
 from procezo_assets.raw.source import DeviceDay, FileCounts, RawSource
 from procezo_assets.schemas import StageRules, check_schema
 from procezo_assets.stores.parquet import (
@@ -33,7 +33,7 @@ from procezo_assets.stores.parquet import (
     write_partition,
 )
 from procezo_assets.treatments.established import run_established
-from procezo_assets.treatments.model import Parameters, PartAbout
+from procezo_assets.treatments.model import PartAbout
 from procezo_assets.treatments.treated import Treated
 
 Frames = dict[PartKey, pl.DataFrame]

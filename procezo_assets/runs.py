@@ -23,14 +23,13 @@ from procezo_assets.datasets import Dataset
 from procezo_assets.errors import FitError, ProcezoError
 from procezo_assets.fits import StoredFit, current_fit, make_fit
 from procezo_assets.flows import Flow, Stage
-from procezo_assets.parameters import parameters_hash
+from procezo_assets.parameters import Parameters, parameters_hash
 from procezo_assets.pipeline import Partition, PartitionContext, StageDone
 from procezo_assets.raw.quarantine import write_quarantine
 from procezo_assets.raw.reader import Limits
 from procezo_assets.raw.source import RawSource
 from procezo_assets.schemas import stage_rules
-from procezo_assets.stores.loads import load_digest, record_loaded
-from procezo_assets.treatments.model import Loaded, Parameters, StageInput
+from procezo_assets.stores.loads import Loaded, StageInput, load_digest, record_loaded
 from procezo_assets.treatments.parse import ParseParameters
 
 _DAYS_AT_ONCE = 2

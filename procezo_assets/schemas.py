@@ -12,7 +12,7 @@ import polars as pl
 from procezo_assets.datasets import PartKey
 from procezo_assets.errors import SchemaError
 from procezo_assets.flows import Flow, Stage
-from procezo_assets.treatments.model import Parameters
+from procezo_assets.parameters import Parameters
 from procezo_assets.treatments.parse import ParseParameters
 
 if TYPE_CHECKING:

@@ -432,14 +432,11 @@ def test_a_folder_that_is_called_like_a_flow(home):
 
 
 def test_deeply_nested_parameters_are_a_mistake_like_others(home):
-    nested = "[" * 500 + "]" * 500
-
-    text = problem_of(
-        home,
-        text='{"dataset": "DS", "steps": [{"treatment": "parse", "params": {"tz": NESTED}}]}'.replace(
-            "NESTED", nested
-        ),
+    steps = '[{"treatment": "parse", "params": {"tz": NESTED}}]'.replace(
+        "NESTED", "[" * 500 + "]" * 500
     )
+
+    text = problem_of(home, text=f'{{"dataset": "DS", "steps": {steps}}}')
 
     assert "step 'parsed': parameter 'tz'" in text
     assert len(text) < 300

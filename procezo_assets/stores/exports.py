@@ -17,9 +17,9 @@ from filelock import FileLock, Timeout
 from pydantic import Field, field_validator, model_validator
 
 from procezo_assets.errors import PartitionError, StoreError
+from procezo_assets.parameters import Instant, Parameters
 from procezo_assets.stores.export_columns import ExportColumn, exported, joined
-from procezo_assets.treatments.model import Loaded, Parameters, StageInput
-from procezo_assets.treatments.parse import Instant
+from procezo_assets.stores.loads import Loaded, StageInput
 
 TURN_WAIT_S = 900.0
 """How long to wait, in seconds, for another run that exports into the same folder."""

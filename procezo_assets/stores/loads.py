@@ -1,20 +1,72 @@
-"""Which partitions a loading stage has loaded, from which files: JSON beside its exports."""
+"""What loading stages are given and hand back, and which partitions they have loaded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 
 from filelock import FileLock
 
-from procezo_assets.datasets import Home, part_files
+from procezo_assets.datasets import Home, PartKey, part_files, stage_days
 from procezo_assets.stores.parquet import read_provenance, write_atomically
 
 _FILE = "loaded.json"
+
+
+@dataclass(frozen=True)
+class StageInput:
+    """The partitions that a loading treatment is to load: one dataset, one input stage.
+
+    Args:
+        home: The home folder.
+        flow: The flow's name.
+        dataset: The dataset's name.
+        stage: The input stage's name (`aggregated`).
+        folder: The input stage's folder.
+        output: The folder of the loading stage itself, for exports.
+        days: The days to load, sorted; their files are complete.
+        step: The loading stage's name.
+    """
+
+    home: Home
+    flow: str
+    dataset: str
+    stage: str
+    folder: Path
+    output: Path
+    days: tuple[date, ...]
+    step: str
+
+    def parts(self, day: date) -> dict[PartKey, Path]:
+        """The parquet files of a day, by device, domain and window."""
+        return part_files(self.folder, day)
+
+    def days_present(self) -> list[date]:
+        """All days of the dataset that the input stage has files for, sorted."""
+        return stage_days(self.folder)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a loading treatment did with one dataset.
+
+    Args:
+        dataset: The dataset's name.
+        rows: Rows loaded, by day.
+        tables: The tables or files that hold them now, for people.
+        failed: Days that could not be loaded, with the reason of each.
+        warnings: What a person should look at, a sentence each.
+    """
+
+    dataset: str
+    rows: Mapping[date, int]
+    tables: tuple[str, ...]
+    failed: Mapping[date, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def loaded_days(stage_folder: Path) -> dict[date, str]:

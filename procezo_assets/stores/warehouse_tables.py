@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from procezo_assets.errors import StoreError
+from procezo_assets.stores.loads import Loaded, StageInput
 from procezo_assets.stores.warehouse import (
     BUSY_WAIT_S,
     connect_for_loading,
@@ -28,7 +29,6 @@ from procezo_assets.stores.warehouse_files import (
     wider,
 )
 from procezo_assets.stores.warehouse_views import MADE_BY, refresh_views
-from procezo_assets.treatments.model import Loaded, StageInput
 
 Connection = duckdb.DuckDBPyConnection
 

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from procezo_assets.datasets import Home
+from procezo_assets.stores.loads import StageInput
 from procezo_assets.stores.warehouse import (
     first_line,
     glob_of,
@@ -22,7 +23,6 @@ from procezo_assets.stores.warehouse import (
     schema_name,
     transaction,
 )
-from procezo_assets.treatments.model import StageInput
 
 MADE_BY = "procezo"
 """Marks, in their comments, the tables and views that may be changed and dropped."""

@@ -7,8 +7,9 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, model_validator
 
+from procezo_assets.parameters import Parameters
 from procezo_assets.treatments.durations import DAY_US, Duration, microseconds
-from procezo_assets.treatments.model import Parameters, treatment
+from procezo_assets.treatments.model import treatment
 from procezo_assets.treatments.treated import Frame, Treated, value_counts
 
 Metric = Literal["mean", "std", "min", "max", "median", "count"]

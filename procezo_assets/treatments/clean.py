@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from procezo_assets.treatments.model import Parameters, PartAbout, treatment
+from procezo_assets.parameters import Parameters
+from procezo_assets.treatments.model import PartAbout, treatment
 from procezo_assets.treatments.treated import Frame, Treated
 
 

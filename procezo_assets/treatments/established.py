@@ -19,7 +19,8 @@ from pydantic import Field, PydanticUserError, create_model
 
 from procezo_assets.datasets import PartKey
 from procezo_assets.errors import TreatmentError
-from procezo_assets.treatments.model import Parameters, Treatment
+from procezo_assets.parameters import Parameters
+from procezo_assets.treatments.model import Treatment
 from procezo_assets.treatments.treated import Frame
 
 _TYPES: dict[str, type] = {

@@ -7,10 +7,11 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
+from procezo_assets.parameters import ZoneName
 from procezo_assets.stores.export_columns import ExportColumn, refuse_repeated_names
 from procezo_assets.stores.exports import Export, ExportParameters, export
-from procezo_assets.treatments.model import Loaded, StageInput, loader
-from procezo_assets.treatments.parse import ZoneName
+from procezo_assets.stores.loads import Loaded, StageInput
+from procezo_assets.treatments.model import loader
 
 TIME_COLUMN = "Time"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"

@@ -9,7 +9,8 @@ from pydantic import model_validator
 
 from procezo_assets.stores.export_columns import refuse_repeated_names
 from procezo_assets.stores.exports import Export, ExportParameters, export
-from procezo_assets.treatments.model import Loaded, StageInput, loader
+from procezo_assets.stores.loads import Loaded, StageInput
+from procezo_assets.treatments.model import loader
 
 _OWN_COLUMNS = ("ts", "device")
 

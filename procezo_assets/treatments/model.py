@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
-from procezo_assets.datasets import Home, PartKey, part_files, stage_days
 from procezo_assets.errors import TreatmentError
+from procezo_assets.parameters import Parameters
 from procezo_assets.treatments.treated import Frame, Treated, count_differences
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 Fit = dict[str, Any]
-
-
-class Parameters(BaseModel):
-    """Base of a treatment's parameters: unknown names are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 @dataclass(frozen=True)
@@ -43,58 +35,6 @@ class PartAbout:
     domain: str
     day: date
     window: str | None = None
-
-
-@dataclass(frozen=True)
-class StageInput:
-    """The partitions that a loading treatment is to load: one dataset, one input stage.
-
-    Args:
-        home: The home folder.
-        flow: The flow's name.
-        dataset: The dataset's name.
-        stage: The input stage's name (`aggregated`).
-        folder: The input stage's folder.
-        output: The folder of the loading stage itself, for exports.
-        days: The days to load, sorted; their files are complete.
-        step: The loading stage's name.
-    """
-
-    home: Home
-    flow: str
-    dataset: str
-    stage: str
-    folder: Path
-    output: Path
-    days: tuple[date, ...]
-    step: str
-
-    def parts(self, day: date) -> dict[PartKey, Path]:
-        """The parquet files of a day, by device, domain and window."""
-        return part_files(self.folder, day)
-
-    def days_present(self) -> list[date]:
-        """All days of the dataset that the input stage has files for, sorted."""
-        return stage_days(self.folder)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What a loading treatment did with one dataset.
-
-    Args:
-        dataset: The dataset's name.
-        rows: Rows loaded, by day.
-        tables: The tables or files that hold them now, for people.
-        failed: Days that could not be loaded, with the reason of each.
-        warnings: What a person should look at, a sentence each.
-    """
-
-    dataset: str
-    rows: Mapping[date, int]
-    tables: tuple[str, ...]
-    failed: Mapping[date, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
 
 
 Kind = Literal["source", "frame", "folder", "load"]

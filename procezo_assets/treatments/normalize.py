@@ -10,7 +10,8 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from procezo_assets.treatments.model import Fit, Parameters, PartAbout, treatment
+from procezo_assets.parameters import Parameters
+from procezo_assets.treatments.model import Fit, PartAbout, treatment
 from procezo_assets.treatments.treated import Frame, Treated
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Literal
-from zoneinfo import available_timezones
 
 import polars as pl
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from procezo_assets.datasets import RAW_FOLDER
-from procezo_assets.treatments.model import Parameters, source
+from procezo_assets.parameters import Instant, Parameters, ZoneName
+from procezo_assets.treatments.model import source
 from procezo_assets.treatments.treated import Frame, Treated
 
 RESERVED_COLUMNS = frozenset({"ts", "device", "dataset", "domain", "day", "window"})
@@ -25,31 +24,10 @@ _INT64_DIGITS = 19
 _LARGE_EXPONENT = "999999999"
 
 
-def _known_zone(name: str) -> str:
-    if name not in available_timezones():
-        raise ValueError(f"'{name}' is no IANA time zone (such as Europe/Paris)")
-    return name
-
-
-def _as_utc(value: datetime) -> datetime:
-    try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"{value} is outside the years 1 to 9999 in UTC") from None
-
-
 def _separates(delimiter: str) -> str:
     if delimiter.isalnum() or delimiter in '"\r\n\0+-.:':
         raise ValueError(f"{delimiter!r} cannot separate fields; take one of ; , | or a tab")
     return delimiter
-
-
-ZoneName = Annotated[str, AfterValidator(_known_zone)]
-Instant = Annotated[
-    datetime | None,
-    BeforeValidator(lambda value: value or None),
-    AfterValidator(lambda value: value and _as_utc(value)),
-]
 
 
 class DomainColumns(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from procezo_assets.datasets import Home
 from procezo_assets.errors import ParameterError
-from procezo_assets.treatments.model import Parameters
+from procezo_assets.parameters import Parameters
 
 
 class FromEnvironment(BaseModel):

@@ -7,8 +7,9 @@ from typing import Literal
 import polars as pl
 from pydantic import Field
 
+from procezo_assets.parameters import Parameters
 from procezo_assets.treatments.durations import DAY_US, Duration, microseconds
-from procezo_assets.treatments.model import Parameters, PartAbout, treatment
+from procezo_assets.treatments.model import PartAbout, treatment
 from procezo_assets.treatments.treated import Frame, Treated
 
 Method = Literal["nearest", "first", "last", "mean"]

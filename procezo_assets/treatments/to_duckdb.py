@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import AliasChoices, Field
 
-from procezo_assets.treatments.model import Loaded, Parameters, StageInput, loader
+from procezo_assets.parameters import Parameters
+from procezo_assets.stores.loads import Loaded, StageInput
+from procezo_assets.treatments.model import loader
 
 
 class ToDuckdbParameters(Parameters):

@@ -13,7 +13,9 @@ from pydantic import Field, field_validator, model_validator
 
 from procezo_assets.datasets import PartKey
 from procezo_assets.errors import ParameterError
-from procezo_assets.treatments.model import Loaded, Parameters, StageInput, loader
+from procezo_assets.parameters import Parameters
+from procezo_assets.stores.loads import Loaded, StageInput
+from procezo_assets.treatments.model import loader
 from procezo_assets.treatments.postgres_server import Server, server_url
 
 _WIDE_TEMPLATE = "{experience}__{step}__{aggregation}"

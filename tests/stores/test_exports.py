@@ -12,8 +12,8 @@ from filelock import FileLock
 from procezo_assets.datasets import Home, PartKey
 from procezo_assets.errors import StoreError
 from procezo_assets.stores import exports
+from procezo_assets.stores.loads import StageInput
 from procezo_assets.treatments.exportcsv import ExportcsvParameters, exportcsv
-from procezo_assets.treatments.model import StageInput
 
 D1, D2, D3 = date(2026, 1, 25), date(2026, 1, 26), date(2026, 1, 27)
 

@@ -15,6 +15,7 @@ import pytest
 
 from procezo_assets.datasets import Home, PartKey
 from procezo_assets.errors import StoreError
+from procezo_assets.stores.loads import StageInput
 from procezo_assets.stores.warehouse import (
     connect_readonly,
     glob_of,
@@ -23,7 +24,6 @@ from procezo_assets.stores.warehouse import (
 )
 from procezo_assets.stores.warehouse_files import wider
 from procezo_assets.stores.warehouse_tables import load
-from procezo_assets.treatments.model import StageInput
 
 D1, D2, D3 = date(2026, 1, 25), date(2026, 1, 26), date(2026, 1, 27)
 FLOW = "premanip-grace"

@@ -13,8 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from procezo_assets.datasets import Home, PartKey
+from procezo_assets.stores.loads import StageInput
 from procezo_assets.treatments.exportcsv import ExportcsvParameters, exportcsv
-from procezo_assets.treatments.model import StageInput, marked_treatments
+from procezo_assets.treatments.model import marked_treatments
 
 DAY = date(2026, 1, 25)
 REFERENCE = Path(

@@ -11,8 +11,9 @@ from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from procezo_assets.datasets import Home, PartKey
+from procezo_assets.stores.loads import StageInput
 from procezo_assets.treatments.exportparquet import ExportparquetParameters, exportparquet
-from procezo_assets.treatments.model import StageInput, marked_treatments
+from procezo_assets.treatments.model import marked_treatments
 
 D1, D2 = date(2026, 1, 25), date(2026, 1, 26)
 NAME = "GRACE_pil-90_aggregated_10s_2026-01-25_2026-01-26.parquet"

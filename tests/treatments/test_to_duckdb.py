@@ -11,8 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from procezo_assets.datasets import Home, PartKey
+from procezo_assets.stores.loads import StageInput
 from procezo_assets.stores.warehouse import connect_readonly
-from procezo_assets.treatments.model import StageInput, marked_treatments
+from procezo_assets.treatments.model import marked_treatments
 from procezo_assets.treatments.to_duckdb import ToDuckdbParameters, to_duckdb
 
 DAY = date(2026, 1, 25)

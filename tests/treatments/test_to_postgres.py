@@ -17,7 +17,8 @@ from procezo_assets.cli.postgres import postgres
 from procezo_assets.datasets import Home, PartKey
 from procezo_assets.errors import ParameterError, StoreError
 from procezo_assets.stores import embedded_postgres
-from procezo_assets.treatments.model import StageInput, marked_treatments
+from procezo_assets.stores.loads import StageInput
+from procezo_assets.treatments.model import marked_treatments
 from procezo_assets.treatments.to_postgres import Source, ToPostgres, to_postgres
 
 DAY = date(2026, 2, 1)

@@ -1,0 +1,89 @@
+"""Where runs and events are kept."""
+
+from __future__ import annotations
+
+import dagster as dg
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from small_home import DAYS, PARSE, SmallHome, keys
+from sqlalchemy.engine import URL
+
+
+def as_url(conninfo: str) -> str:
+    """A libpq connection string as the URL that SQLAlchemy takes."""
+    parts = conninfo_to_dict(conninfo)
+    local = parts["host"].startswith("/")
+    url = URL.create(
+        "postgresql",
+        username=parts.get("user"),
+        password=parts.get("password"),
+        host=None if local else parts["host"],
+        port=None if local else int(parts.get("port", 5432)),
+        database=parts["dbname"],
+        query={"host": parts["host"], "port": parts.get("port", "5432")} if local else {},
+    )
+    return url.render_as_string(hide_password=False)
+
+
+def test_runs_are_kept_in_sqlite_where_nothing_else_is_said(tmp_path):
+    home = SmallHome(tmp_path / "home")
+    home.write_flow(PARSE)
+    home.write_raw(DAYS[0])
+    outcome = home.launch(DAYS[0])
+    assert (home.path / "dagster.yaml").is_file()
+    with home.instance() as instance:
+        assert isinstance(instance.run_storage, dg.DagsterRunStorage | object)
+        assert instance.has_run(outcome.run_id)
+    assert list((home.path / ".dagster").rglob("runs.db"))
+    assert not (home.path / ".telemetry").exists()
+
+
+def test_dagster_home_may_lie_outside_the_home(tmp_path):
+    dagster_home = tmp_path / "elsewhere"
+    dagster_home.mkdir()
+    home = SmallHome(tmp_path / "home", {"DAGSTER_HOME": str(dagster_home)})
+    home.write_flow(PARSE)
+    home.write_raw(DAYS[0])
+    assert home.launch(DAYS[0]).success
+    assert home.materialized("parsed") == keys(DAYS[0])
+    assert not (home.path / ".dagster").exists()
+    assert not (home.path / "history").exists()
+
+
+def test_without_dagster_home_the_command_takes_the_home(tmp_path):
+    home = SmallHome(tmp_path / "home", {"DAGSTER_HOME": ""})
+    home.write_flow(PARSE)
+    home.write_raw(DAYS[0])
+    assert home.procezo("flow", "small").code == 0
+    there = SmallHome(home.path)
+    assert there.materialized("parsed") == keys(DAYS[0])
+
+
+def test_runs_are_kept_in_postgres_where_its_url_is_set(tmp_path, postgres_url):
+    url = as_url(postgres_url)
+    home = SmallHome(tmp_path / "home", {"PROCEZO_DAGSTER_POSTGRES_URL": url})
+    home.write_flow(PARSE)
+    home.write_raw(*DAYS)
+    outcome = home.launch(DAYS[0], DAYS[-1])
+    assert outcome.success, outcome.failure
+    assert home.materialized("parsed") == keys(*DAYS)
+    with psycopg.connect(postgres_url) as connection:
+        (run,) = connection.execute("SELECT run_id, status FROM runs").fetchall()
+        events = connection.execute(
+            "SELECT count(*) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'"
+        ).fetchone()
+    assert run == (outcome.run_id, "SUCCESS")
+    assert events == (3,)
+    assert not list(home.path.rglob("*.db"))
+
+
+def test_an_unreachable_postgres_for_runs_fails_in_one_line_and_shows_no_password(tmp_path):
+    url = "postgresql://u:correct-horse@127.0.0.1:1/dagster"
+    home = SmallHome(tmp_path / "home", {"PROCEZO_DAGSTER_POSTGRES_URL": url})
+    home.write_flow(PARSE)
+    home.write_raw(DAYS[0])
+    ended = home.command("procezo", "flow", "small")
+    assert ended.code == 1
+    assert "127.0.0.1" in ended.error
+    assert "correct-horse" not in ended.err
+    assert home.digests() == {}

@@ -1,0 +1,101 @@
+"""Errors that are one line, and parameters that are explained in one."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from procezo_assets import errors
+from procezo_assets.errors import FlowError, ParameterError, ProcezoError, did_you_mean
+from procezo_assets.parameters import (
+    canonical_json,
+    parameter_names,
+    parameters_hash,
+    validated,
+)
+
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, ProcezoError)
+]
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    size: int = 1
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    window: str = "1s"
+    from_: int = Field(0, alias="from")
+    kind: Literal["a", "b"] = "a"
+    parts: dict[str, Inner] = {}
+    chosen: tuple[str, ...] | dict[str, Inner] = ()
+    password: SecretStr | None = None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_errors_survive_pickling(kind):
+    error = pickle.loads(pickle.dumps(kind("it broke", "mend it")))  # noqa: S301 - our own error
+
+    assert type(error) is kind
+    assert (error.problem, error.hint, str(error)) == ("it broke", "mend it", "it broke; mend it")
+
+
+def test_an_error_is_one_line():
+    assert str(FlowError("a\n  b", "c\td")) == "a b; c d"
+    assert str(FlowError("alone")) == "alone"
+
+
+@pytest.mark.parametrize(
+    ("name", "valid", "hint"),
+    [
+        ("windos", ["window", "x"], "did you mean 'window'?"),
+        ("zzz", ["window", "a"], "valid: a, window"),
+        ("zzz", [], "there are none"),
+    ],
+)
+def test_hints(name, valid, hint):
+    assert did_you_mean(name, valid) == hint
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"windw": "1s"}, "here: unknown parameter 'windw'; did you mean 'window'?"),
+        ({"frm": 1}, "here: unknown parameter 'frm'; did you mean 'from'?"),
+        ({"from": "x"}, "here: parameter 'from': input should be a valid integer"),
+        ({"kind": "c"}, "here: parameter 'kind': input should be 'a' or 'b'; found \"c\""),
+        ({"parts": {"p": {"siz": 1}}}, "unknown parameter 'parts.p.siz'; did you mean 'size'?"),
+        ({"chosen": {"p": {"siz": 1}}}, "'chosen."),
+        ({"window": ["x" * 500]}, "..."),
+    ],
+)
+def test_parameters_are_explained_in_one_line(values, message):
+    with pytest.raises(ParameterError) as caught:
+        validated(Model, values, where="here")
+
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_valid_values():
+    model = validated(Model, {"from": 5}, where="here")
+
+    assert model.from_ == 5
+    assert "from" in parameter_names(Model)
+
+
+def test_the_hash_is_of_effective_values_and_shows_no_secret():
+    plain = Model()
+
+    assert parameters_hash(Model.model_validate({"from": 0, "window": "1s"})) == parameters_hash(
+        plain
+    )
+    assert parameters_hash(Model.model_validate({"from": 1})) != parameters_hash(plain)
+    assert "hunter2" not in canonical_json(Model(password=SecretStr("hunter2")))
