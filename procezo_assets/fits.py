@@ -34,6 +34,11 @@ class StoredFit:
     path: Path
 
 
+def has_fit(stage_folder: Path) -> bool:
+    """Tell whether a stage has a fit, sound or damaged."""
+    return (stage_folder / _FOLDER / _CURRENT).is_file()
+
+
 def current_fit(stage_folder: Path) -> StoredFit | None:
     """Read the fit that a stage applies, if it has one.
 
@@ -44,7 +49,7 @@ def current_fit(stage_folder: Path) -> StoredFit | None:
         FitError: Where the file is damaged.
     """
     pointer = stage_folder / _FOLDER / _CURRENT
-    if not pointer.is_file():
+    if not has_fit(stage_folder):
         return None
     path = pointer.with_name(pointer.read_text().strip())
     try:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from procezo_assets.errors import ParameterError, did_you_mean
 
@@ -68,7 +69,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     found = error.errors(include_url=False)
     # of a union's branches the one that got furthest is the one that was meant
     first = max((one for one in found if one["loc"][:1] == found[0]["loc"][:1]), key=_depth)
-    loc = [part for part in first["loc"] if not _is_branch(part)]
+    models = model.model_json_schema().get("$defs", {})
+    loc = [part for part in first["loc"] if not (_is_branch(part) or part in models)]
     name = ".".join(map(str, loc)) or "value"
     if first["type"] == "extra_forbidden":
         return f"unknown parameter '{name}'", did_you_mean(str(loc[-1]), _names_at(model, loc[:-1]))
@@ -110,8 +112,10 @@ def _names_at(model: type[BaseModel], loc: Iterable[object]) -> list[str]:
         found: dict[str, Any] = {}
         for option in options:
             found = option.get("properties", {}).get(part) or found
-            extra = option.get("additionalProperties", option.get("items"))
-            found = found or (extra if isinstance(extra, dict) else {})
+            # keys of a mapping: any, or those of a pattern
+            rest = option.get("items" if isinstance(part, int) else "additionalProperties")
+            for extra in (rest, *option.get("patternProperties", {}).values()):
+                found = found or (extra if isinstance(extra, dict) else {})
         node = _resolved(found, definitions)
     names: list[str] = []
     for option in _options(node):

@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from procezo_assets.datasets import RAW_FOLDER, Dataset, PartKey, part_files
-from procezo_assets.errors import LedgerError
+from procezo_assets.errors import FitError, LedgerError
 from procezo_assets.fits import StoredFit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.ledger import Ledger
@@ -78,7 +78,7 @@ class PartitionContext:
         params: Effective parameters, by stage name.
         rules: What holds for each stage's files, by stage name.
         source: The raw files, scanned, where `parse` is run.
-        fits: The fits that stages apply, by stage name.
+        fits: The fits that stages apply, by stage name, or why there is none.
     """
 
     flow: Flow
@@ -86,7 +86,18 @@ class PartitionContext:
     params: dict[str, Parameters]
     rules: dict[str, StageRules]
     source: RawSource | None = None
-    fits: dict[str, StoredFit] = field(default_factory=dict)
+    fits: dict[str, StoredFit | FitError] = field(default_factory=dict)
+
+    def fit_of(self, stage: Stage) -> StoredFit | None:
+        """The fit that a stage applies; None for treatments without one.
+
+        Raises:
+            FitError: Where it needs one that is not there.
+        """
+        fit = self.fits.get(stage.name)
+        if isinstance(fit, FitError):
+            raise fit
+        return fit
 
 
 class Partition:
@@ -142,7 +153,7 @@ class Partition:
         after = {key: _with_output_types(frame) for key, frame in after.items()}
         for key, frame in after.items():
             check_schema(context.rules[stage.name], key, frame)
-        fit = context.fits.get(stage.name)
+        fit = context.fit_of(stage)
         provenance = {
             key: Provenance(
                 flow=context.flow.name,
@@ -213,7 +224,7 @@ class Partition:
     ) -> tuple[Frames, dict[PartKey, str]]:
         after: Frames = {}
         inputs: dict[PartKey, str] = {}
-        fit = self.context.fits.get(stage.name)
+        fit = self.context.fit_of(stage)
         for key, frame in before.items():
             about = PartAbout(key.device, key.domain, self.day, key.window)
             treated = stage.treatment.apply(frame, params, about, fit.content if fit else None)

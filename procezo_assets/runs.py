@@ -9,10 +9,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -21,7 +22,7 @@ from filelock import FileLock
 
 from procezo_assets.datasets import Dataset
 from procezo_assets.errors import FitError, ProcezoError
-from procezo_assets.fits import StoredFit, current_fit, make_fit
+from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.parameters import Parameters, parameters_hash
 from procezo_assets.pipeline import Partition, PartitionContext, StageDone
@@ -186,7 +187,7 @@ class _DatasetRun:
         for phase in self._phases():
             for stage in phase:
                 if stage.treatment.fit is not None:
-                    self.context.fits[stage.name] = self._fit(stage)
+                    self._provide_fit(stage)
             for event in self._run_days(phase, sorted(alive)):
                 if isinstance(event, DayFailed):
                     alive.discard(event.day)
@@ -219,60 +220,61 @@ class _DatasetRun:
         if self.work.refit or self.work.full_replace:
             return True
         wanted = bool(getattr(self.context.params[stage.name], "fit", True))
-        return wanted and current_fit(self.dataset.stage(stage.output)) is None
+        return wanted and not has_fit(self.dataset.stage(stage.output))
 
-    def _fit(self, stage: Stage) -> StoredFit:
+    def _provide_fit(self, stage: Stage) -> None:
+        """Make or find a stage's fit; without one, its days fail when they come to it."""
         folder = self.dataset.stage(stage.output)
-        if self._fit_is_due(stage):
-            return make_fit(
-                stage.treatment,
-                self.context.params[stage.name],
-                input_folder=self.dataset.stage(stage.input),
-                stage_folder=folder,
-            )
-        found = current_fit(folder)
-        if found is None:
-            raise FitError(
+        try:
+            found = self._make_fit(stage) if self._fit_is_due(stage) else current_fit(folder)
+        except FitError as error:
+            self.context.fits[stage.name] = error
+        else:
+            self.context.fits[stage.name] = found or FitError(
                 f"stage '{stage.name}' of dataset '{self.dataset.name}' has no fit",
                 'make one with --refit, or with "fit": true in the flow',
             )
-        return found
+
+    def _make_fit(self, stage: Stage) -> StoredFit:
+        return make_fit(
+            stage.treatment,
+            self.context.params[stage.name],
+            input_folder=self.dataset.stage(stage.input),
+            stage_folder=self.dataset.stage(stage.output),
+        )
 
     def _run_days(self, phase: list[Stage], days: list[date]) -> Iterator[Event]:
-        """Work on several days at once, and hand on events as they come."""
-        events: SimpleQueue[Event] = SimpleQueue()
+        """Work on a few days at once, and hand on what they tell as they tell it."""
+        told: SimpleQueue[Event | None] = SimpleQueue()
+        waiting = iter(days)
         with ThreadPoolExecutor(_DAYS_AT_ONCE) as workers:
-            pending: set[Future[None]] = set()
-            waiting = iter(days)
-            try:
-                while True:
-                    # no more days in the air than workers: outcomes hold their frames
-                    for day in waiting:
-                        pending.add(workers.submit(self._run_day, phase, day, events))
-                        if len(pending) >= _DAYS_AT_ONCE:
-                            break
-                    if not pending:
-                        break
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        future.result()
-                    while not events.empty():
-                        yield events.get()
-            finally:
-                for future in pending:
-                    future.cancel()
+            # no more days in the air than workers: what they tell holds their frames
+            for day in islice(waiting, _DAYS_AT_ONCE):
+                workers.submit(self._run_day, phase, day, told)
+            left = len(days)
+            while left:
+                event = told.get()
+                if event is not None:
+                    yield event
+                    continue
+                left -= 1
+                for day in islice(waiting, 1):
+                    workers.submit(self._run_day, phase, day, told)
 
-    def _run_day(self, phase: list[Stage], day: date, events: SimpleQueue[Event]) -> None:
+    def _run_day(self, phase: list[Stage], day: date, told: SimpleQueue[Event | None]) -> None:
+        """Run the stages of a day; None tells that it is over."""
         lock = self.dataset.lock(day)
-        lock.parent.mkdir(parents=True, exist_ok=True)
         partition = Partition(self.context, day)
         stage = phase[0]
         try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
                 for stage in phase:
-                    events.put(partition.run(stage))
+                    told.put(partition.run(stage))
         except Exception as error:  # noqa: BLE001 - one day's trouble never stops the others
-            events.put(DayFailed(stage, self.dataset.name, day, error))
+            told.put(DayFailed(stage, self.dataset.name, day, error))
+        finally:
+            told.put(None)
 
 
 def _load(work: Work, stage: Stage, failed: set[tuple[str, date]]) -> Iterator[Event]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -29,6 +29,11 @@ class Inner(BaseModel):
     size: int = 1
 
 
+class Secret(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    env: str
+
+
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
     window: str = "1s"
@@ -36,7 +41,8 @@ class Model(BaseModel):
     kind: Literal["a", "b"] = "a"
     parts: dict[str, Inner] = {}
     chosen: tuple[str, ...] | dict[str, Inner] = ()
-    password: SecretStr | None = None
+    named: dict[Annotated[str, Field(pattern="^[a-z]+$")], Inner] = {}
+    password: SecretStr | Secret | None = None
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,7 +78,11 @@ def test_hints(name, valid, hint):
         ({"from": "x"}, "here: parameter 'from': input should be a valid integer"),
         ({"kind": "c"}, "here: parameter 'kind': input should be 'a' or 'b'; found \"c\""),
         ({"parts": {"p": {"siz": 1}}}, "unknown parameter 'parts.p.siz'; did you mean 'size'?"),
-        ({"chosen": {"p": {"siz": 1}}}, "'chosen."),
+        ({"chosen": {"p": {"siz": 1}}}, "parameter 'chosen.p.siz'; did you mean 'size'?"),
+        ({"chosen": ["a", 1]}, "parameter 'chosen.1': input should be a valid string; found 1"),
+        ({"named": {"p": {"siz": 1}}}, "parameter 'named.p.siz'; did you mean 'size'?"),
+        ({"password": {"evn": "X"}}, "parameter 'password.env' is missing; add it"),
+        ({"chosen": 5}, "parameter 'chosen': input should be a valid tuple; found 5"),
         ({"window": ["x" * 500]}, "..."),
     ],
 )

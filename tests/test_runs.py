@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -24,8 +25,8 @@ from core_home import (
 )
 
 from procezo_assets.datasets import PartKey, part_files, stage_days
-from procezo_assets.errors import FitError
 from procezo_assets.fits import current_fit
+from procezo_assets.runs import DayFailed
 from procezo_assets.stores.parquet import read_provenance
 
 FULL = [PARSE, CLEAN, RESAMPLE, TRANSFORM, NORMALIZE, AGGREGATE]
@@ -247,8 +248,10 @@ def test_a_fit_is_made_once_from_all_days_and_again_when_asked(lab):
 def test_without_a_fit_a_stage_says_so(lab):
     flow = lab.flow(PARSE, CLEAN, {"treatment": "normalize"})
 
-    with pytest.raises(FitError, match=r"'normalized' of dataset 'DS' has no fit; .*--refit"):
-        lab.run(flow, D1)
+    failed = [event for event in lab.run(flow, D1) if isinstance(event, DayFailed)]
+    assert [(event.stage.name, event.day) for event in failed] == [("normalized", D1)]
+    assert re.search(r"'normalized' of dataset 'DS' has no fit; .*--refit", failed[0].reason)
+    assert lab.frames("20_clean", D1)
 
     lab.run_well(flow, D1, refit=True)
     assert lab.frames("35_normalized", D1)

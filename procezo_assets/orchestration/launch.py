@@ -119,6 +119,9 @@ def launch(
 
     Returns:
         How it ended; a failed run is no exception.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C; the run is recorded as failed.
     """
     flow = request.flow
     job = dg.build_reconstructable_job(
@@ -131,6 +134,8 @@ def launch(
         run = _create_run(instance, job, request)
         with _polled(instance, run.run_id, on_progress):
             result = execute_run(job, run, instance)
+        if _was_interrupted(result):
+            raise KeyboardInterrupt
         return Outcome(
             run_id=result.run_id,
             success=result.success,
@@ -189,6 +194,16 @@ def _run_config(request: Request) -> dict[str, Any]:
         # the command says what happened; the whole log is in the UI
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
+
+
+def _was_interrupted(result: dg.JobExecutionResult) -> bool:
+    """Whether Ctrl-C ended the run, which Dagster turns into the failure of a step."""
+    return any(
+        event.is_step_failure
+        and event.step_failure_data.error is not None
+        and event.step_failure_data.error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+        for event in result.all_events
+    )
 
 
 def _failure(result: dg.JobExecutionResult) -> str:

@@ -38,8 +38,19 @@ class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
         url = load_settings().dagster_postgres_url
         if url is not None:
             from dagster_postgres import DagsterPostgresStorage  # noqa: PLC0415
+            from dagster_postgres.utils import DagsterPostgresException  # noqa: PLC0415
+            from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-            return DagsterPostgresStorage(postgres_url=url.get_secret_value(), inst_data=inst_data)
+            try:
+                return DagsterPostgresStorage(
+                    postgres_url=url.get_secret_value(), inst_data=inst_data
+                )
+            except (DagsterPostgresException, SQLAlchemyError) as error:
+                reason = str(error.__cause__ or error).partition("\n")[0]
+                raise click.ClickException(
+                    f"the PostgreSQL of PROCEZO_DAGSTER_POSTGRES_URL cannot be used: {reason}; "
+                    "start it, or unset the variable to keep runs in SQLite"
+                ) from None
         home = os.environ.get("DAGSTER_HOME")
         if not home:
             # Dagster's commands print this exception as one line

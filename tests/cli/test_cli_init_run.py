@@ -1,0 +1,103 @@
+"""`procezo init` and `procezo run`."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from small_home import DAYS, UNSORTED, SmallHome
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    home = SmallHome(tmp_path / "home")
+    monkeypatch.chdir(home.path)
+    return home
+
+
+@pytest.mark.parametrize(
+    ("dataset", "flow"),
+    [("DS-1", "ds-1"), ("event1/group 1", "event1-group-1"), ("Été_2026", "t-_2026")],
+)
+def test_init_makes_a_dataset_and_a_flow_that_loads(home, dataset, flow):
+    ended = home.procezo("init", dataset)
+    assert ended.code == 0
+    assert ended.out == f"datasets/{dataset}/00_raw\nflows/{flow}.json\n"
+    assert f"procezo flow {flow}" in ended.err
+    assert (home.path / "datasets" / dataset / "00_raw").is_dir()
+    checked = home.procezo("check")
+    assert (checked.code, checked.err) == (0, "")
+    assert home.flow(flow).datasets(home.home) == [dataset]
+
+
+def test_init_never_overwrites_a_flow(home):
+    assert home.procezo("init", "DS-1").code == 0
+    path = home.path / "flows" / "ds-1.json"
+    path.write_text(path.read_text().replace("All stages", "My stages"))
+    ended = home.procezo("init", "DS-1")
+    assert ended.code == 1
+    assert "--flow" in ended.error
+    assert "My stages" in path.read_text()
+
+
+def test_the_flow_that_init_makes_runs(home):
+    home.procezo("init", "DS-1", "--flow", "mine")
+    home.write_raw(DAYS[0])
+    ended = home.procezo("flow", "mine", "--to-step", "aggregate")
+    assert ended.code == 0, ended.err
+    assert home.materialized("aggregated", flow="mine") == {f"DS-1|{DAYS[0]}"}
+
+
+def test_run_parses_then_cleans_without_any_flow_or_instance(home):
+    home.write_raw(*DAYS, odd=["broken line"])
+    raw = home.stage("00_raw")
+    parsed = home.procezo("run", "parse", "--input", str(raw), "--output", "out/parsed")
+    assert parsed.code == 0, parsed.err
+    assert "2026-01-22" in parsed.out
+    narrow = '{"domains": {"bio_signal": {"max_value": 109}}}'
+    args = ("run", "clean", "--input", "out/parsed", "--output", "out/clean", "--params", narrow)
+    cleaned = home.procezo(*args)
+    assert cleaned.code == 0, cleaned.err
+    assert "out_of_range 50" in cleaned.out  # 20 of m0, 30 of m1
+    path = home.path / "out/clean/domain=bio_signal/day=2026-01-21/pil-90__bio_signal__2026-01-21"
+    frame = pl.read_parquet(f"{path}.parquet", hive_partitioning=False)
+    assert frame.columns == ["ts", "device", "m0", "m1"]
+    assert frame["m0"].to_list() == [*range(100, 110), *[None] * 20]
+    quarantined = list((home.path / "out/parsed").rglob("quarantine/**/*.parquet"))
+    assert len(quarantined) == 3
+    assert not (home.path / "dagster.yaml").exists()
+    assert not (home.path / ".dagster").exists()
+    assert not (home.path / "history").exists()
+
+
+def test_run_gives_the_same_bytes_twice(home):
+    home.write_raw(DAYS[0])
+    raw = home.stage("00_raw")
+    for _ in range(2):
+        ended = home.procezo("run", "parse", "--input", str(raw), "--output", "out")
+        files = {p: p.read_bytes() for p in (home.path / "out").rglob("*.parquet")}
+        assert ended.code == 0
+    again = {p: p.read_bytes() for p in (home.path / "out").rglob("*.parquet")}
+    assert again == files
+    assert len(files) == 2
+
+
+def test_run_says_which_days_failed(home):
+    home.write_raw(*DAYS)
+    home.write_treatment("backwards", UNSORTED)
+    raw = home.stage("00_raw")
+    assert home.procezo("run", "parse", "--input", str(raw), "--output", "parsed").code == 0
+    ended = home.procezo("run", "backwards", "--input", "parsed", "--output", "out")
+    assert ended.code == 1
+    assert "3 days failed, first 2026-01-20" in ended.error
+    assert not list((home.path / "out").rglob("*.parquet"))
+
+
+def test_run_with_wrong_parameters_writes_nothing(home):
+    home.write_raw(DAYS[0])
+    raw = home.stage("00_raw")
+    params = '{"delimeter": ","}'
+    args = ("run", "parse", "--input", str(raw), "--output", "out", "--params", params)
+    ended = home.procezo(*args)
+    assert ended.code == 1
+    assert "unknown parameter 'delimeter'; did you mean 'delimiter'?" in ended.error
+    assert not (home.path / "out").exists()

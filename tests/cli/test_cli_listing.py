@@ -1,0 +1,182 @@
+"""`list`, `describe`, `check` and `status`: what there is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from small_home import AGGREGATE, CLEAN, CSV, DAYS, DUCKDB, PARSE, RESAMPLE, SmallHome
+
+from procezo_assets.treatments.registry import built_in
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = SmallHome(tmp_path_factory.mktemp("home"))
+    home.write_flow(PARSE, {**CLEAN, "name": "tidy up"}, description="Small.")
+    home.write_flow(PARSE, name="groups", datasets=["event1/*"])
+    home.write_raw(*DAYS)
+    home.write_raw(DAYS[0], dataset="event1/group1")
+    return home
+
+
+@pytest.fixture
+def other(tmp_path):
+    return SmallHome(tmp_path / "home")
+
+
+def test_flows(home):
+    found = home.procezo("list", "flows", "--format", "json").json
+    assert found[1] == {
+        "flow": "small",
+        "file": "small.json",
+        "datasets": ["DS-1"],
+        "stages": ["parsed", "clean"],
+        "start": "2020-01-01",
+        "description": "Small.",
+    }
+    assert "small.json" in home.procezo("list", "flows").out
+
+
+def test_steps(home):
+    found = home.procezo("list", "steps", "--flow", "small", "--format", "json").json
+    assert [one["stage"] for one in found] == ["parsed", "clean"]
+    assert found[1] == {
+        "flow": "small",
+        "stage": "clean",
+        "name": "tidy up",
+        "treatment": "clean",
+        "input": "10_parsed",
+        "output": "20_clean",
+    }
+    assert len(home.procezo("list", "steps", "--format", "json").json) == 3
+
+
+def test_datasets(home):
+    assert home.procezo("list", "datasets", "--format", "json").json == [
+        {"dataset": "DS-1", "raw_files": 3, "flows": ["small"]},
+        {"dataset": "event1/group1", "raw_files": 1, "flows": ["groups"]},
+    ]
+
+
+def test_treatments(home):
+    found = home.procezo("list", "treatments", "--format", "json").json
+    names = [one["treatment"] for one in found]
+    assert names == sorted(names)
+    assert {"parse", "clean", "resample", "transform", "normalize", "aggregate"} <= set(names)
+    assert {"exportcsv", "exportnour", "exportparquet", "to_duckdb", "to_postgres"} <= set(names)
+    assert all(one["does"] and one["from"] == "built in" for one in found)
+
+
+@pytest.mark.parametrize("treatment", sorted(built_in()))
+def test_describe_explains_every_parameter(home, treatment):
+    found = home.procezo("describe", treatment, "--format", "json").json
+    assert found["treatment"] == treatment
+    assert found["does"]
+    assert [one["name"] for one in found["parameters"] if not one["description"]] == []
+    assert set(found["json_schema"]["properties"]) == {one["name"] for one in found["parameters"]}
+    shown = home.procezo("describe", treatment)
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.startswith(f"{treatment}: ")
+
+
+@pytest.mark.parametrize("what", ["flows", "treatments", "steps", "datasets"])
+def test_lists_of_an_empty_home_are_empty(other, what):
+    ended = other.procezo("list", what, "--format", "json")
+    assert ended.code == 0
+    assert ended.json == [] or what == "treatments"
+    assert other.procezo("list", what).code == 0
+
+
+def test_check_of_good_flows(home):
+    ended = home.procezo("check")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == "groups: 1 stages, right\nsmall: 2 stages, right\n"
+    assert home.procezo("check", "small").out == "small: 2 stages, right\n"
+
+
+def test_check_of_one_bad_flow_is_one_line(other):
+    other.write_flow(PARSE, name="good")
+    other.write_raw(DAYS[0])
+    other.write_flow({**CLEAN, "input": "11_parsed"}, PARSE, name="bad", dataset="DS-2")
+    ended = other.procezo("check")
+    assert ended.code == 1
+    assert ended.out == "good: 1 stages, right\n"
+    assert ended.err == ended.error + "\n"
+    assert ended.error == (
+        "procezo: bad.json, step 'clean': nothing writes its input '11_parsed'; "
+        "did you mean '10_parsed'?"
+    )
+
+
+def test_check_of_several_bad_files_names_each(other):
+    other.write_flow(PARSE, {**CLEAN, "params": {"domans": {}}}, name="one")
+    other.write_flow({"treatment": "prase"}, name="two", dataset="DS-2")
+    (other.path / "flows" / "three.json").write_text("{")
+    other.write_treatment("broken", "import nothing_of_that_name\n")
+    ended = other.procezo("check")
+    assert ended.code == 1
+    for text in (
+        "one.json, step 'clean': unknown parameter 'domans'; did you mean 'domains'?",
+        "two.json, step 1 ('prase'): unknown treatment 'prase'; did you mean 'parse'?",
+        "three.json is no JSON",
+        "broken.py fails to import: ModuleNotFoundError",
+    ):
+        assert text in ended.err, text
+    assert ended.error == "procezo: 4 files are wrong; correct them as said above"
+    found = other.procezo("check", "--format", "json")
+    assert found.code == 1
+    assert len(found.json["problems"]) == 4
+
+
+def test_check_warns_of_a_plain_password_without_showing_it(other):
+    password = {"password": "correct-horse"}
+    other.write_flow(PARSE, {"treatment": "to_postgres", "input": "10_parsed", "params": password})
+    other.write_raw(DAYS[0])
+    ended = other.procezo("check")
+    assert ended.code == 0
+    assert "warning: small.json, step 'postgres'" in ended.err
+    assert '{"env": ' in ended.err
+    assert "correct-horse" not in ended.out + ended.err
+
+
+def test_status_before_and_after_a_run(other):
+    other.write_flow(PARSE, CLEAN, RESAMPLE, AGGREGATE, DUCKDB, CSV)
+    other.write_raw(*DAYS)
+    before = other.procezo("status", "--format", "json").json
+    assert [one["stage"] for one in before] == [
+        "raw",
+        "parsed",
+        "clean",
+        "resampled",
+        "aggregated",
+        "duckdb",
+        "exportcsv",
+    ]
+    raw = other.raw_file(f"DS-1_pil-90_{DAYS[0]}.csv").parent
+    assert before[0]["files"] == 3
+    assert before[0]["bytes"] == sum(path.stat().st_size for path in raw.iterdir())
+    assert {one["days"] for one in before[1:]} == {0}
+    assert other.launch(DAYS[0], DAYS[1]).success
+    after = {one["stage"]: one for one in other.procezo("status", "--format", "json").json}
+    for stage, files in (("parsed", 4), ("clean", 4), ("aggregated", 4), ("exportcsv", 1)):
+        one = after[stage]
+        assert (one["days"], one["first"], one["last"]) == (2, "2026-01-20", "2026-01-21"), stage
+        assert one["files"] == files, stage
+        assert one["stale"] == {}, stage
+    other.write_flow(
+        PARSE, {**CLEAN, "params": {"drop_duplicates": False}}, RESAMPLE, AGGREGATE, DUCKDB, CSV
+    )
+    stale = {one["stage"]: one["stale"] for one in other.procezo("status", "--format", "json").json}
+    assert stale["clean"] == {"parameters changed": 2}
+    assert stale["parsed"] == {}
+    table = other.procezo("status", "small")
+    assert (table.code, table.err) == (0, "")
+    assert "2 parameters changed" in table.out
+
+
+def test_status_of_a_home_without_data_says_how_to_begin(other):
+    ended = other.procezo("status")
+    assert (ended.code, ended.out) == (0, "")
+    assert "procezo init DATASET" in ended.err
+    assert json.loads(other.procezo("status", "--format", "json").out) == []

@@ -1,0 +1,114 @@
+"""Fits: readable JSON, one a version, and which one is current."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, date, datetime
+
+import polars as pl
+import pytest
+
+from procezo_assets.datasets import PartKey
+from procezo_assets.errors import FitError
+from procezo_assets.fits import current_fit, make_fit
+from procezo_assets.stores.parquet import Provenance, write_partition
+from procezo_assets.treatments.normalize import NormalizeParameters
+from procezo_assets.treatments.registry import built_in
+
+NORMALIZE = built_in()["normalize"]
+MADE = Provenance("f", "clean", "clean", "1", "cafe", "f00d")
+
+
+def write(folder, day, *, device="pil-90", domain="bio_signal", **columns):
+    frame = pl.DataFrame(
+        {"ts": [datetime(2026, 1, day, 8, tzinfo=UTC)]} | columns,
+        schema_overrides={"ts": pl.Datetime("us", "UTC")},
+    )
+    key = PartKey(device, domain)
+    write_partition(folder, date(2026, 1, day), {key: frame}, {key: MADE})
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return {"input_folder": tmp_path / "20_clean", "stage_folder": tmp_path / "35_normalized"}
+
+
+def fit(folders, **params):
+    params = NormalizeParameters.model_validate({"method": "minmax", **params})
+    return make_fit(NORMALIZE, params, **folders)
+
+
+def test_a_fit_is_made_from_all_days_of_the_fitted_domain(folders):
+    write(folders["input_folder"], 1, m0=[1], m1=[5])
+    write(folders["input_folder"], 2, m0=[2.5])  # another type, and a column less
+    write(folders["input_folder"], 3, device="pil-98", m0=[9])
+    write(folders["input_folder"], 4, domain="environment", m0=[100])
+
+    made = fit(folders)
+
+    assert made.content["devices"] == {
+        "pil-90": {
+            "m0": {"low": 1.0, "high": 2.5, "count": 2},
+            "m1": {"low": 5.0, "high": 5.0, "count": 1},
+        },
+        "pil-98": {"m0": {"low": 9.0, "high": 9.0, "count": 1}},
+    }
+    assert (made.content["first"], made.content["last"]) == ("2026-01-01", "2026-01-03")
+
+
+def test_a_fit_is_named_by_its_content(folders):
+    write(folders["input_folder"], 1, m0=[1])
+
+    made = fit(folders)
+
+    data = made.path.read_bytes()
+    assert made.sha256 == hashlib.sha256(data).hexdigest()
+    assert made.path.name == f"{made.sha256[:16]}.json"
+    assert json.loads(data) == made.content
+    assert fit(folders) == made == current_fit(folders["stage_folder"])
+    assert len(list(made.path.parent.glob("*.json"))) == 1
+
+
+def test_earlier_fits_stay(folders):
+    write(folders["input_folder"], 1, m0=[1])
+    first = fit(folders)
+    write(folders["input_folder"], 2, m0=[2])
+
+    second = fit(folders)
+
+    assert current_fit(folders["stage_folder"]) == second != first
+    assert first.path.is_file()
+
+
+def test_names_of_devices_are_taken_as_they_are(folders):
+    write(folders["input_folder"], 1, device="a[1]*", m0=[1])
+    write(folders["input_folder"], 2, device="a1", m0=[2])
+
+    assert list(fit(folders).content["devices"]) == ["a1", "a[1]*"]
+
+
+def test_nothing_to_fit_on(folders):
+    write(folders["input_folder"], 1, domain="environment", outdoor_temp=[1.0])
+
+    with pytest.raises(FitError, match=r"nothing to fit on in .*; run the stages before it first"):
+        fit(folders)
+    assert current_fit(folders["stage_folder"]) is None
+
+
+@pytest.mark.parametrize("damage", ["{", None])
+def test_a_damaged_fit_says_so(folders, damage):
+    write(folders["input_folder"], 1, m0=[1])
+    path = fit(folders).path
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_text(damage)
+
+    with pytest.raises(FitError, match=r"cannot be read: .*; fit again with --refit"):
+        current_fit(folders["stage_folder"])
+
+
+def test_a_treatment_without_a_fit(folders):
+    with pytest.raises(FitError, match="'clean' has no fit"):
+        make_fit(built_in()["clean"], built_in()["clean"].parameters(), **folders)
