@@ -76,6 +76,24 @@ def known_days(flow: Flow, dataset: Dataset, stages: Iterable[Stage]) -> list[da
     return sorted({day for folder in folders for day in stage_days(dataset.stage(folder))})
 
 
+def affected_stages(flow: Flow, stages: Iterable[Stage], stale: Iterable[Stale]) -> list[Stage]:
+    """List the stages that are stale, and those that read them, directly or not.
+
+    Args:
+        flow: The flow.
+        stages: Which stages to choose from.
+        stale: What is stale.
+    """
+    names = {one.stage for one in stale}
+    affected: list[Stage] = []
+    for stage in flow.stages:  # inputs come first
+        writer = flow.input_of(stage)
+        if stage.name in names or (writer is not None and writer in affected):
+            affected.append(stage)
+    chosen = list(stages)
+    return [stage for stage in affected if stage in chosen]
+
+
 class _StageCheck:
     """Compares the files of one stage with what a run would write now."""
 

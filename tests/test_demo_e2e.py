@@ -1,4 +1,4 @@
-"""The demo, as a newcomer runs it."""
+"""The demo, as a newcomer runs it: one test, since it is the longest of all."""
 
 from __future__ import annotations
 
@@ -8,55 +8,46 @@ import psycopg
 import pytest
 from small_home import SmallHome
 
-COUNTS = (
-    "SELECT count(*), count(m0__raw__mean), round(sum(m0__raw__mean)) FROM valvometry.bio_signal_60s"
-)
+COUNTS = """
+SELECT count(*), count(m0__raw__mean), round(sum(m0__raw__mean)), min(device), max(device)
+FROM valvometry.bio_signal_60s"""
 # both databases show the same four hours of the first device
 SHOWN = re.compile(r"^ *pil-90 +2026-01-20 0[0-3]:00 +60 +[\d.,]+ +[\d.,]+ *$", re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def twice(tmp_path_factory, postgres_url):
-    """The demo in a fresh folder, two times."""
-    home = SmallHome(tmp_path_factory.mktemp("demo"), {"PROCEZO_POSTGRES_URL": postgres_url})
-
-    def counts():
-        with psycopg.connect(postgres_url) as connection:
-            return home.rows(COUNTS), connection.execute(COUNTS).fetchall()
-
-    first = home.command("procezo", "demo"), home.digests(), counts()
-    second = home.command("procezo", "demo"), home.digests(), counts()
-    return home, first, second
+RESULT = re.compile(r"^ +(datasets/\S+\.(?:parquet|csv|png))", re.MULTILINE)
 
 
 @pytest.mark.timeout(240)
-def test_the_demo_shows_results_of_both_databases_and_where_files_are(twice):
-    home, (ended, _, _), _ = twice
+def test_the_demo_shows_results_and_gives_the_same_ones_again(tmp_path, postgres_url):
+    home = SmallHome(tmp_path / "home", {"PROCEZO_POSTGRES_URL": postgres_url})
+
+    def counts():
+        with psycopg.connect(postgres_url) as connection:
+            return home.rows(COUNTS)[0], connection.execute(COUNTS).fetchone()
+
+    ended = home.command("procezo", "demo")
     assert ended.code == 0, ended.err
-    assert len(SHOWN.findall(ended.out)) == 8, ended.out
-    for text in ("DuckDB, warehouse.duckdb", "PostgreSQL, PROCEZO_POSTGRES_URL", "removed by reason"):
+    said = ended.err.splitlines()
+    assert said[0].startswith("1. sample data")
+    assert not [line for line in said if "Traceback" in line or "Warning" in line]
+    for text in (
+        "removed by reason",
+        "DuckDB, warehouse.duckdb",
+        "PostgreSQL, PROCEZO_POSTGRES_URL",
+        "FROM valvometry.bio_signal_60s",
+    ):
         assert text in ended.out
-    shown = re.findall(r"^ +(datasets/\S+\.(?:parquet|csv|png))", ended.out, re.MULTILINE)
-    assert len(shown) >= 8
-    for name in shown:
-        assert (home.path / name).stat().st_size > 0, name
+    assert len(SHOWN.findall(ended.out)) == 8, ended.out
+    shown = RESULT.findall(ended.out)
+    assert len(shown) >= 8  # an example of each stage, and the plot
+    assert not [name for name in shown if (home.path / name).stat().st_size == 0]
     assert (home.path / shown[-1]).read_bytes().startswith(b"\x89PNG")
 
+    in_duckdb, in_postgres = counts()
+    assert in_duckdb == in_postgres
+    assert in_duckdb[0] > 8000  # two devices, three days of minutes
+    assert in_duckdb[3:] == ("pil-90", "pil-98")
 
-def test_the_demo_says_what_it_does_on_stderr(twice):
-    _, (ended, _, _), _ = twice
-    lines = ended.err.splitlines()
-    assert lines[0].startswith("1. sample data")
-    assert not [line for line in lines if "Traceback" in line or "Warning" in line]
-
-
-def test_the_demo_gives_the_same_files_and_rows_twice(twice):
-    _, (_, digests, counts), (again, same, recounted) = twice
-    assert again.code == 0, again.err
-    assert {n: d for n, d in same.items() if not n.endswith(".png")} == {
-        n: d for n, d in digests.items() if not n.endswith(".png")
-    }
-    assert recounted == counts
-    (in_duckdb,), (in_postgres,) = counts
-    assert in_duckdb[0] == in_postgres[0] > 8000  # two devices, three days of minutes
-    assert in_duckdb[1:] == in_postgres[1:]
+    digests = home.digests()
+    assert home.command("procezo", "demo").code == 0
+    assert home.digests() == digests
+    assert counts() == (in_duckdb, in_postgres)

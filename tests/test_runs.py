@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import polars as pl
@@ -25,8 +24,8 @@ from core_home import (
 )
 
 from procezo_assets.datasets import PartKey, part_files, stage_days
+from procezo_assets.errors import FitError
 from procezo_assets.fits import current_fit
-from procezo_assets.runs import DayFailed
 from procezo_assets.stores.parquet import read_provenance
 
 FULL = [PARSE, CLEAN, RESAMPLE, TRANSFORM, NORMALIZE, AGGREGATE]
@@ -40,6 +39,10 @@ def fussy(frame, params, *, about):
         raise RuntimeError("no\\nSundays")
     return frame
 """
+
+
+def event_dataset(event):
+    return getattr(event, "dataset", None)
 
 
 @pytest.fixture
@@ -245,16 +248,19 @@ def test_a_fit_is_made_once_from_all_days_and_again_when_asked(lab):
     assert second.sha256 != first.sha256
 
 
-def test_without_a_fit_a_stage_says_so(lab):
-    flow = lab.flow(PARSE, CLEAN, {"treatment": "normalize"})
+def test_without_a_fit_a_stage_says_so_and_other_datasets_go_on(lab):
+    lab.raw_days(D1, dataset="B")
+    flow = lab.flow(PARSE, CLEAN, {"treatment": "normalize"}, datasets=["DS", "B"])
+    lab.run_well(flow, D1, dataset="B", refit=True)
 
-    failed = [event for event in lab.run(flow, D1) if isinstance(event, DayFailed)]
-    assert [(event.stage.name, event.day) for event in failed] == [("normalized", D1)]
-    assert re.search(r"'normalized' of dataset 'DS' has no fit; .*--refit", failed[0].reason)
-    assert lab.frames("20_clean", D1)
+    events = lab.run(flow, D1, datasets=["DS", "B"])
 
-    lab.run_well(flow, D1, refit=True)
-    assert lab.frames("35_normalized", D1)
+    (failed,) = failures(events)
+    assert isinstance(failed.error, FitError)
+    assert (failed.dataset, failed.stage.name) == ("DS", "normalized")
+    assert "'normalized' of dataset 'DS' has no fit; make one with --refit" in failed.reason
+    assert ("normalized", D1) in done(event for event in events if event_dataset(event) == "B")
+    assert set(lab.frames("20_clean", D1)) == set(lab.frames("20_clean", D1, dataset="B"))
 
 
 def test_run_parameters_are_over_all_others(lab):
@@ -352,3 +358,35 @@ def test_days_of_a_file_are_not_those_of_its_name(lab):
 
     devices = [{key.device for key in lab.frames("10_parsed", day)} for day in (D1, D2, D3)]
     assert devices == [{"pil-90"}, {"pil-77", "pil-90"}, {"pil-77", "pil-90"}]
+
+
+def test_a_day_that_failed_does_not_go_on_after_the_others_were_fitted(lab):
+    lab.treatment("fussy", FAILS_ONE_DAY)
+    normalize = {**NORMALIZE, "input": "22_fussy"}
+    flow = lab.flow(PARSE, CLEAN, {"treatment": "fussy"}, normalize)
+
+    events = lab.run(flow, D1, D2, D3)
+
+    assert [(one.stage.name, one.day) for one in failures(events)] == [("fussy", D2)]
+    assert {day for stage, day in done(events) if stage == "normalized"} == {D1, D3}
+
+
+def test_the_footer_tells_of_every_change_of_the_raw_lines(lab):
+    flow = lab.flow(PARSE, CLEAN)
+    dataset = lab.home.dataset("DS")
+
+    def inputs():
+        lab.run_well(flow, D1)
+        return [
+            read_provenance(PartKey("pil-90", "environment").path(dataset.stage(stage), D1)).input
+            for stage in ("10_parsed", "20_clean")
+        ]
+
+    before = inputs()
+    assert inputs() == before
+    # m0 is no column of this domain, but its partition was made from the line all the same
+    lab.raw(f"x_pil-90_{D1}.csv", "".join(lines(D1)).replace("m0:100", "m0:101"))
+
+    after = inputs()
+    assert after[0] != before[0]
+    assert after[1] != before[1]

@@ -43,8 +43,8 @@ def demo() -> None:
     flow = flows.get(_FLOW)
 
     click.echo("2. run of all stages in Dagster (PostgreSQL and DuckDB start with it)", err=True)
-    plan = Plan(DATASET, min(DAYS), max(DAYS))
-    outcome = run_plan(home, flow, flow.stages, plan, {})
+    plan = Plan(DATASET, min(DAYS), max(DAYS), flow.stages)
+    outcome = run_plan(home, flow, plan, {})
     print_outcomes(flow, [(plan, outcome)])
     if not outcome.success:
         raise ProcezoError(f"the demo's run failed: {outcome.failure}")

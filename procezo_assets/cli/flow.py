@@ -20,7 +20,7 @@ from procezo_assets.errors import (
     did_you_mean,
 )
 from procezo_assets.flows import Flow, Stage
-from procezo_assets.freshness import Stale, known_days, stale_partitions
+from procezo_assets.freshness import Stale, affected_stages, known_days, stale_partitions
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
 
@@ -39,12 +39,14 @@ class Plan:
         dataset: The dataset's name.
         first: First day.
         last: Last day.
+        stages: Which stages.
         stale: What is missing or stale, where that is why it runs.
     """
 
     dataset: str
     first: date
     last: date
+    stages: tuple[Stage, ...]
     stale: tuple[Stale, ...] = ()
 
 
@@ -124,8 +126,8 @@ def flow(
             in_one=full_replace or any(stage.treatment.fit for stage in stages),
         )
     ]
-    if dry_run:
-        _print_plans(chosen, stages, plans, output_format)
+    if dry_run and plans:
+        _print_plans(chosen, plans, output_format)
         return
     if not plans:
         if output_format == "json":
@@ -136,7 +138,7 @@ def flow(
         )
         return
     outcomes = [
-        (plan, run_plan(home, chosen, stages, plan, params, refit=refit, full_replace=full_replace))
+        (plan, run_plan(home, chosen, plan, params, refit=refit, full_replace=full_replace))
         for plan in plans
     ]
     print_outcomes(chosen, outcomes, output_format)
@@ -154,7 +156,6 @@ def flow(
 def run_plan(
     home: Home,
     flow: Flow,
-    stages: Sequence[Stage],
     plan: Plan,
     params: dict[str, Any],
     *,
@@ -172,18 +173,18 @@ def run_plan(
     prepare_instance(home)
     days = (plan.last - plan.first).days + 1
     span = str(plan.first) if days == 1 else f"{plan.first} to {plan.last}"
-    click.echo(f"{flow.name}: {plan.dataset}, {span}, {len(stages)} stages", err=True)
+    click.echo(f"{flow.name}: {plan.dataset}, {span}, {len(plan.stages)} stages", err=True)
     request = Request(
         flow=flow,
         dataset=plan.dataset,
         first=plan.first,
         last=plan.last,
-        stages=stages,
+        stages=plan.stages,
         run_params=params,
         refit=refit,
         full_replace=full_replace,
     )
-    with progress_bar("stages of days", days * len(stages)) as advance:
+    with progress_bar("stages of days", days * len(plan.stages)) as advance:
         return launch(home, request, advance)
 
 
@@ -282,15 +283,17 @@ def _plans(
                 "see procezo status",
             )
         bridged = len(days) and (days[-1] - days[0]).days if in_one else _BRIDGED_DAYS
-        return [Plan(name, start, end) for start, end in spans(days, bridged=bridged)]
+        return [
+            Plan(name, start, end, tuple(stages)) for start, end in spans(days, bridged=bridged)
+        ]
     if source is not None:
         source.want(days)
     stale = stale_partitions(flow, dataset, stages, days, source=source, run_params=params)
-    stale_days = sorted({one.day for one in stale})
-    return [
-        Plan(name, start, end, tuple(one for one in stale if start <= one.day <= end))
-        for start, end in spans(stale_days)
-    ]
+    plans = []
+    for start, end in spans(sorted({one.day for one in stale})):
+        here = tuple(one for one in stale if start <= one.day <= end)
+        plans.append(Plan(name, start, end, tuple(affected_stages(flow, stages, here)), here))
+    return plans
 
 
 def _check_asked(flow: Flow, first: date | None, last: date | None) -> None:
@@ -301,10 +304,7 @@ def _check_asked(flow: Flow, first: date | None, last: date | None) -> None:
             raise FlowError(f"{option} {day} is in the future")
 
 
-def _print_plans(
-    flow: Flow, stages: Sequence[Stage], plans: Sequence[Plan], output_format: str
-) -> None:
-    names = [stage.name for stage in stages]
+def _print_plans(flow: Flow, plans: Sequence[Plan], output_format: str) -> None:
     if output_format == "json":
         print_json(
             [
@@ -313,7 +313,7 @@ def _print_plans(
                     "dataset": plan.dataset,
                     "first": plan.first,
                     "last": plan.last,
-                    "stages": names,
+                    "stages": [stage.name for stage in plan.stages],
                     "stale": [vars(one) for one in plan.stale],
                 }
                 for plan in plans
@@ -326,9 +326,9 @@ def _print_plans(
             plan.first,
             plan.last,
             (plan.last - plan.first).days + 1,
+            ", ".join(stage.name for stage in plan.stages),
             ", ".join(sorted({f"{one.stage}: {one.reason}" for one in plan.stale})) or "asked for",
         ]
         for plan in plans
     ]
-    print_table(["dataset", "first", "last", "days", "why"], rows)
-    click.echo(f"would run the stages {', '.join(names)}", err=True)
+    print_table(["dataset", "first", "last", "days", "stages", "why"], rows)

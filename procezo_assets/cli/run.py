@@ -62,4 +62,4 @@ def run(treatment: str, input_folder: Path, output_folder: Path, params: dict[st
         ["day", "files", "rows", "removed by reason"], sorted(rows, key=lambda row: str(row[0]))
     )
     if failures:
-        raise ProcezoError(f"{len(failures)} days failed, first {failures[0]}")
+        raise ProcezoError(f"{len(failures)} days failed, first {min(failures)}")

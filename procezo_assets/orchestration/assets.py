@@ -183,7 +183,8 @@ class _Reporter:
         """Fail the run, naming the partitions that failed and why."""
         if not self._failures and not self._unreadable:
             return
-        named = [f"{f.dataset} {f.day} at {f.stage.name}: {f.reason}" for f in self._failures]
+        failures = sorted(self._failures, key=lambda one: (one.dataset, one.day))
+        named = [f"{f.dataset} {f.day} at {f.stage.name}: {f.reason}" for f in failures]
         shown = [*named, *self._unreadable][:_NAMED_FAILURES]
         more = len(named) + len(self._unreadable) - len(shown)
         raise dg.Failure(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -53,6 +54,22 @@ def check_specs(stage: Stage, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
             )
         )
     return specs
+
+
+def check_warnings(check: str, metadata: Mapping[str, Any]) -> list[str]:
+    """Tell in sentences what a check that warns has found.
+
+    Args:
+        check: The check's name.
+        metadata: The plain values of its result's metadata.
+    """
+    if check == QUARANTINE:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in metadata["reasons"].items())
+        lines, files = metadata["lines"], metadata["findings"]
+        return [f"{lines} lines of {files} raw files are in quarantine: {reasons}"]
+    found = [str(one["warning"]) for one in metadata["first_findings"] if "warning" in one]
+    more = metadata["findings"] - len(metadata["first_findings"])
+    return [*dict.fromkeys(found), *([f"and {more} more"] if more else [])]
 
 
 @dataclass
@@ -112,6 +129,12 @@ class StageFindings:
                 {"dataset": source.dataset.name, "file": file.name, "warning": str(error)}
             )
 
+    def _quarantine_reasons(self) -> dict[str, int]:
+        reasons: Counter[str] = Counter()
+        for one in self.quarantined:
+            reasons.update(one["reasons"])
+        return dict(sorted(reasons.items()))
+
     def results(self, stage: Stage, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
         """The verdicts of the stage's checks over all partitions of the run."""
         ledger_failures = [
@@ -130,8 +153,9 @@ class StageFindings:
             if findings:
                 metadata["findings"] = len(findings)
                 metadata["first_findings"] = dg.MetadataValue.json(findings[:_SHOWN])
-            if name == QUARANTINE:
+            if name == QUARANTINE and findings:
                 metadata["lines"] = sum(one["lines"] for one in self.quarantined)
+                metadata["reasons"] = dg.MetadataValue.json(self._quarantine_reasons())
             yield dg.AssetCheckResult(
                 asset_key=key,
                 check_name=name,

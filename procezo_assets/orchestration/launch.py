@@ -21,6 +21,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepo
 from procezo_assets.datasets import Home
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.orchestration.assets import op_name, stage_key
+from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.orchestration.partitions import flow_partitions, partition_key
 from procezo_assets.settings import load_settings
@@ -227,20 +228,39 @@ def _summaries(instance: dg.DagsterInstance, run_id: str, flow: Flow) -> tuple[S
         if materialization is not None:
             values = {name: value.value for name, value in materialization.metadata.items()}
             found[materialization.asset_key.path[-1]].append(values)
-    return tuple(_summary(name, entries) for name, entries in found.items() if entries)
+    warnings = _warnings(instance, run_id)
+    return tuple(
+        _summary(name, entries, warnings.get(name, []))
+        for name, entries in found.items()
+        if entries
+    )
 
 
-def _summary(stage: str, entries: list[Mapping[str, Any]]) -> StageSummary:
+def _warnings(instance: dg.DagsterInstance, run_id: str) -> dict[str, list[str]]:
+    """What checks that warn have found, by stage."""
+    warnings: dict[str, list[str]] = {}
+    kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    for record in instance.all_logs(run_id, of_type=kind):
+        verdict = record.dagster_event and record.dagster_event.asset_check_evaluation_data
+        if verdict and not verdict.passed and verdict.severity == dg.AssetCheckSeverity.WARN:
+            values = {name: value.value for name, value in verdict.metadata.items()}
+            told = warnings.setdefault(verdict.asset_key.path[-1], [])
+            told.extend(check_warnings(verdict.check_name, values))
+    return warnings
+
+
+def _summary(stage: str, entries: list[Mapping[str, Any]], found: Sequence[str]) -> StageSummary:
     removed: dict[str, int] = {}
     tables: dict[str, None] = {}
-    warnings: dict[str, None] = {}
+    warnings: dict[str, None] = dict.fromkeys(found)
     for entry in entries:
         counts = entry.get("removed", {})
         named = {f"{reason} rows": count for reason, count in counts.get("rows", {}).items()}
         for reason, count in {**named, **counts.get("values", {})}.items():
             removed[reason] = removed.get(reason, 0) + count
         tables.update(dict.fromkeys(_bullets(entry.get("tables", ""))))
-        warnings.update(dict.fromkeys(_bullets(entry.get("warnings", ""))))
+        if "tables" in entry:  # what stages of files warn of is in their checks
+            warnings.update(dict.fromkeys(_bullets(entry.get("warnings", ""))))
     return StageSummary(
         stage=stage,
         partitions=len(entries),

@@ -53,5 +53,3 @@ def test_help_names_every_command(home):
     assert (ended.code, ended.err) == (0, "")
     for name in ("demo", "init", "flow", "run", "status", "list", "describe", "check", "postgres"):
         assert f"\n  {name} " in ended.out
-
-

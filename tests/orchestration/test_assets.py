@@ -104,9 +104,7 @@ def test_a_subset_of_stages_reads_its_input_from_disk(whole):
     home, *_ = whole
     before = home.digests()
     with home.instance() as instance:
-        parsed = len(
-            instance.fetch_materializations(dg.AssetKey(["small", "parsed"]), 100).records
-        )
+        parsed = len(instance.fetch_materializations(dg.AssetKey(["small", "parsed"]), 100).records)
     ended = home.materialize("--select", 'key:"small/resampled"', "--partition", key(DAYS[0]))
     assert ended.code == 0, ended.err
     assert home.digests() == before
@@ -162,8 +160,7 @@ def test_a_treatment_that_raises_stops_only_its_own_day(small):
     for stage in ("picky", "aggregated", "duckdb"):
         assert small.materialized(stage) == keys(DAYS[0], DAYS[2]), stage
     assert runs_failure(small) == (
-        "DS-1 2026-01-21 at picky: "
-        "ZeroDivisionError: the calibration of 21 January is missing"
+        "DS-1 2026-01-21 at picky: ZeroDivisionError: the calibration of 21 January is missing"
     )
     assert "the calibration of 21 January is missing" in ended.err
     days = small.rows("SELECT DISTINCT CAST(ts AS DATE) FROM small.bio_signal_60s ORDER BY 1")
@@ -203,12 +200,11 @@ def test_a_reversed_range_writes_nothing(small):
     assert small.materialized("parsed") == set()
 
 
-@pytest.mark.parametrize("partition", ["DS-9|2026-01-20", "DS-1|2019-12-31"])
-def test_an_unknown_partition_is_refused(small, partition):
+def test_a_partition_of_an_unknown_dataset_is_refused(small):
     small.write_flow(PARSE)
-    ended = small.materialize("--partition", partition)
+    ended = small.materialize("--partition", "DS-9|2026-01-20")
     assert ended.code != 0
-    assert partition in ended.err.splitlines()[-1]
+    assert "DS-9|2026-01-20" in ended.err.splitlines()[-1]
     assert small.digests() == {}
 
 

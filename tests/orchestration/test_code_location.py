@@ -46,8 +46,7 @@ def test_a_wrong_flow_is_told_of_and_left_out(home, caplog):
     assert asset_keys(defs) == {"good/parsed", "good/clean"}
     (text,) = [record.getMessage() for record in caplog.records]
     assert text == (
-        "flow left out: bad.json, step 'clean': unknown parameter 'domain'; "
-        "did you mean 'domains'?"
+        "flow left out: bad.json, step 'clean': unknown parameter 'domain'; did you mean 'domains'?"
     )
 
 
