@@ -216,7 +216,8 @@ def raw_files(dataset: Dataset) -> list[Path]:
     return sorted(
         path
         for path in dataset.raw.rglob("*")
-        if path.is_file()
+        # a link whose target is gone is a raw file that cannot be read, not one that is not there
+        if (path.is_file() or (path.is_symlink() and not path.exists()))
         and not any(part.startswith(".") for part in path.relative_to(dataset.raw).parts)
     )
 

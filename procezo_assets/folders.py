@@ -10,7 +10,8 @@ from typing import Any
 
 from procezo_assets.datasets import RAW_FOLDER, Dataset, Home, stage_days
 from procezo_assets.errors import PartitionError
-from procezo_assets.flows import DEFAULT_START, Flow, Stage
+from procezo_assets.flow_files import DEFAULT_START
+from procezo_assets.flows import Flow, Stage
 from procezo_assets.runs import Event, Work, raw_source, run
 from procezo_assets.treatments.model import Treatment
 

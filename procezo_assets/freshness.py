@@ -120,6 +120,8 @@ class _StageCheck:
         for footer in footers.values():
             if reason := self._differs(footer):
                 return reason
+            if footer is not None and footer.parts != len(files):
+                return "file missing"
         if self.stage.treatment.kind == "source":
             return self._compare_lines(footers, digests) if digests is not None else None
         return self._compare_inputs(files, footers, day)

@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from procezo_assets.datasets import RAW_FOLDER, Dataset, PartKey, part_files
-from procezo_assets.errors import FitError, LedgerError
+from procezo_assets.errors import FitError, LedgerError, PartitionError
 from procezo_assets.fits import StoredFit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.ledger import Ledger
@@ -162,6 +162,7 @@ class Partition:
                 version=stage.treatment.version,
                 parameters=parameters_hash(params),
                 input=inputs[key],
+                parts=len(after),
                 fit=fit.sha256 if fit else None,
             )
             for key in after
@@ -210,6 +211,12 @@ class Partition:
             paths = part_files(self.context.dataset.stage(stage.input), self.day)
             self.frames[stage.input] = {key: read_part(path) for key, path in paths.items()}
             self.hashes[stage.input] = {key: file_sha256(path) for key, path in paths.items()}
+            if not paths and part_files(self.context.dataset.stage(stage.output), self.day):
+                raise PartitionError(
+                    f"stage '{stage.name}' has files of {self.day}, but its input {stage.input} "
+                    "has none",
+                    f"run the stage that writes {stage.input} too",
+                )
         return self.frames[stage.input], self.hashes[stage.input]
 
     def _apply(

@@ -50,7 +50,7 @@ class DayFailed:
     stage: Stage
     dataset: str
     day: date
-    error: Exception
+    error: Exception | SystemExit
 
     @property
     def reason(self) -> str:
@@ -229,6 +229,12 @@ class _DatasetRun:
             found = self._make_fit(stage) if self._fit_is_due(stage) else current_fit(folder)
         except FitError as error:
             self.context.fits[stage.name] = error
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - told of by each day
+            self.context.fits[stage.name] = FitError(
+                f"stage '{stage.name}' of dataset '{self.dataset.name}' cannot be fitted: "
+                f"{type(error).__name__}: {error}",
+                "correct what it is fitted on, then fit again with --refit",
+            )
         else:
             self.context.fits[stage.name] = found or FitError(
                 f"stage '{stage.name}' of dataset '{self.dataset.name}' has no fit",
@@ -271,7 +277,7 @@ class _DatasetRun:
             with FileLock(lock):
                 for stage in phase:
                     told.put(partition.run(stage))
-        except Exception as error:  # noqa: BLE001 - one day's trouble never stops the others
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - never another day's trouble
             told.put(DayFailed(stage, self.dataset.name, day, error))
         finally:
             told.put(None)
@@ -304,7 +310,7 @@ def _load(work: Work, stage: Stage, failed: set[tuple[str, date]]) -> Iterator[E
     for digest, inputs in by_params.items():
         try:
             results = stage.treatment.function(inputs, params_of[digest])
-        except Exception as error:  # noqa: BLE001 - the other loads still have their turn
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - other loads have their turn
             for one in inputs:
                 for day in one.days:
                     yield DayFailed(stage, one.dataset, day, error)

@@ -51,11 +51,7 @@ def stage_rules(
         dataset: The dataset, whose overrides count.
         params: The effective parameters of stages, by name; others are taken from the flow.
     """
-    lineage: list[Stage] = []
-    at: Stage | None = stage
-    while at is not None:
-        lineage.insert(0, at)
-        at = flow.input_of(at)
+    lineage = list(flow.lineage(stage))[::-1]
 
     def effective(one: Stage) -> Parameters:
         return params.get(one.name) or flow.parameters(one, dataset)

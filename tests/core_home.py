@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from procezo_assets.datasets import Home, part_files
-from procezo_assets.flows import load_flows
+from procezo_assets.flow_files import load_flows
 from procezo_assets.pipeline import StageDone
 from procezo_assets.runs import DayFailed, Work, run
 from procezo_assets.stores.parquet import read_part

@@ -18,7 +18,7 @@ import dagster as dg
 
 from procezo_assets.cli import main
 from procezo_assets.datasets import Home
-from procezo_assets.flows import load_flows
+from procezo_assets.flow_files import load_flows
 from procezo_assets.orchestration.launch import Request, launch, prepare_instance
 from procezo_assets.treatments.registry import load_registry
 

@@ -16,7 +16,7 @@ import pytest
 from psycopg import sql
 
 from procezo_assets.datasets import Home
-from procezo_assets.flows import load_flows
+from procezo_assets.flow_files import load_flows
 from procezo_assets.runs import DayFailed, Work, raw_source, run
 from procezo_assets.treatments.registry import load_registry
 

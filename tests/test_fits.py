@@ -17,7 +17,7 @@ from procezo_assets.treatments.normalize import NormalizeParameters
 from procezo_assets.treatments.registry import built_in
 
 NORMALIZE = built_in()["normalize"]
-MADE = Provenance("f", "clean", "clean", "1", "cafe", "f00d")
+MADE = Provenance("f", "clean", "clean", "1", "cafe", "f00d", 1)
 
 
 def write(folder, day, *, device="pil-90", domain="bio_signal", **columns):

@@ -9,7 +9,7 @@ import pytest
 
 from procezo_assets.datasets import Home
 from procezo_assets.errors import FlowError, ParameterError, ProcezoError
-from procezo_assets.flows import DEFAULT_START, load_flows
+from procezo_assets.flow_files import DEFAULT_START, load_flows
 from procezo_assets.treatments.registry import load_registry
 
 PARSE = {"treatment": "parse"}

@@ -16,7 +16,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from procezo_assets.datasets import Home, PartKey, part_files
-from procezo_assets.flows import load_flows
+from procezo_assets.flow_files import load_flows
 from procezo_assets.runs import DayFailed, RawScanned, Work, run
 from procezo_assets.stores.parquet import read_part
 from procezo_assets.treatments.registry import load_registry

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from procezo_assets.datasets import Home
-from procezo_assets.flows import FlowSet, load_flows
+from procezo_assets.flow_files import load_flows
+from procezo_assets.flows import FlowSet
 from procezo_assets.settings import load_settings
 from procezo_assets.treatments.registry import Registry, load_registry
 

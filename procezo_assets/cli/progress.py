@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextmanager
-def progress_bar(text: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(text: str, total: int) -> Iterator[Callable[[int], None] | None]:
     """Show a bar while something is done.
 
     Args:
@@ -18,11 +18,11 @@ def progress_bar(text: str, total: int) -> Iterator[Callable[[int], None]]:
         total: How many steps there are.
 
     Yields:
-        A function that takes the number of steps done so far.
+        A function that takes the number of steps done so far; None where nobody looks.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _: None
+        yield None
         return
     with Progress(
         TextColumn("{task.description}"),

@@ -152,7 +152,6 @@ class _Reporter:
         self._work = work
         self._findings: dict[str, StageFindings] = {s.name: StageFindings() for s in work.stages}
         self._failures: list[DayFailed] = []
-        self._unreadable: list[str] = []
         self._plot = max(len(days) for days in work.days.values()) <= PLOT_DAYS
 
     def report(self, event: StageDone | DayFailed | StageLoaded | RawScanned) -> None:
@@ -181,15 +180,15 @@ class _Reporter:
 
     def raise_failures(self) -> None:
         """Fail the run, naming the partitions that failed and why."""
-        if not self._failures and not self._unreadable:
+        if not self._failures:
             return
         failures = sorted(self._failures, key=lambda one: (one.dataset, one.day))
         named = [f"{f.dataset} {f.day} at {f.stage.name}: {f.reason}" for f in failures]
-        shown = [*named, *self._unreadable][:_NAMED_FAILURES]
-        more = len(named) + len(self._unreadable) - len(shown)
+        shown = named[:_NAMED_FAILURES]
+        more = len(named) - len(shown)
         raise dg.Failure(
             "; ".join(shown) + (f"; and {more} more" if more else ""),
-            metadata={"failed": dg.MetadataValue.json([*named, *self._unreadable])},
+            metadata={"failed": dg.MetadataValue.json(named)},
             allow_retries=False,
         )
 
@@ -218,10 +217,8 @@ class _Reporter:
             quarantined,
             event.seconds,
         )
-        for file, error in source.unreadable.items():
+        for error in source.unreadable.values():
             self._context.log.error(str(error))
-            if file.named_day not in asked:
-                self._unreadable.append(str(error))
 
     def _failed(self, event: DayFailed) -> None:
         self._failures.append(event)

@@ -7,7 +7,8 @@ import logging
 import dagster as dg
 
 from procezo_assets.datasets import Home
-from procezo_assets.flows import Flow, FlowSet, load_flows
+from procezo_assets.flow_files import load_flows
+from procezo_assets.flows import Flow, FlowSet
 from procezo_assets.orchestration.assets import flow_assets, stage_key
 from procezo_assets.orchestration.partitions import register_datasets
 from procezo_assets.orchestration.retention import prune_old_runs, prune_schedule

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def prepare_instance(home: Home) -> None:
 
 
 def launch(
-    home: Home, request: Request, on_progress: Callable[[int], None] = lambda _: None
+    home: Home, request: Request, on_progress: Callable[[int], None] | None = None
 ) -> Outcome:
     """Run some stages of contiguous days of a dataset, in this process.
 
@@ -125,6 +126,7 @@ def launch(
         KeyboardInterrupt: After Ctrl-C; the run is recorded as failed.
     """
     flow = request.flow
+    flow_job_of.cache_clear()  # what was true for an earlier run need not be for this one
     job = dg.build_reconstructable_job(
         __name__,
         "flow_job_of",
@@ -133,7 +135,7 @@ def launch(
     job.get_definition()  # registers the datasets that the instance does not know yet
     with dg.DagsterInstance.get() as instance:
         run = _create_run(instance, job, request)
-        with _polled(instance, run.run_id, on_progress):
+        with _polled(run.run_id, on_progress):
             result = execute_run(job, run, instance)
         if _was_interrupted(result):
             raise KeyboardInterrupt
@@ -145,8 +147,9 @@ def launch(
         )
 
 
+@lru_cache(maxsize=4)
 def flow_job_of(home: str, flow: str) -> dg.JobDefinition:
-    """Build a flow's job; Dagster calls it wherever it runs the job."""
+    """Build a flow's job; Dagster calls it, several times a run, wherever it runs the job."""
     identifier = "".join(c if c.isascii() and c.isalnum() else "_" for c in flow)
     return build_defs(Home(Path(home))).resolve_job_def(identifier)
 
@@ -283,15 +286,18 @@ def _materializations(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.
 
 
 @contextmanager
-def _polled(
-    instance: dg.DagsterInstance, run_id: str, on_progress: Callable[[int], None]
-) -> Iterator[None]:
+def _polled(run_id: str, on_progress: Callable[[int], None] | None) -> Iterator[None]:
     """Follow the run from the event log, as any other process would."""
+    if on_progress is None:
+        yield
+        return
     stop = threading.Event()
 
     def follow() -> None:
-        while not stop.wait(_POLL_SECONDS):
-            on_progress(sum(1 for _ in _materializations(instance, run_id)))
+        # its own instance: SQLite's connections must be closed by the thread that opened them
+        with dg.DagsterInstance.get() as instance:
+            while not stop.wait(_POLL_SECONDS):
+                on_progress(sum(1 for _ in _materializations(instance, run_id)))
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -58,4 +57,4 @@ class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
                 "DAGSTER_HOME is not set, so runs would be forgotten and no dataset be known; "
                 "set it to your home folder: export DAGSTER_HOME=$PWD"
             )
-        return DagsterSqliteStorage.from_local(str(Path(home) / ".dagster"), inst_data=inst_data)
+        return DagsterSqliteStorage.from_local(home, inst_data=inst_data)

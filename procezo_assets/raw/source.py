@@ -140,8 +140,13 @@ class RawSource:
         ]
 
     def unreadable_on(self, day: date) -> RawFileError | None:
-        """The error of an unreadable file whose name says it is of that day."""
-        return next((e for file, e in self.unreadable.items() if file.named_day == day), None)
+        """The error of an unreadable file that may have rows of a day.
+
+        Its name says of which day it is; one without a date may be of any day, and writing any
+        without it would lose its rows.
+        """
+        days = {None, day}
+        return next((e for file, e in self.unreadable.items() if file.named_day in days), None)
 
     def want(self, days: Iterable[date]) -> None:
         """Announce which days will be read, so that files are let go of after their last one."""
@@ -177,7 +182,14 @@ class RawSource:
             self.unreadable[file] = error
             return None
         if on_read is not None:
-            on_read(lines)
+            try:
+                on_read(lines)
+            except OSError as error:
+                self.unreadable[file] = RawFileError(
+                    f"raw file {file.path}: its quarantine cannot be written: {error}",
+                    "free the path or the disk",
+                )
+                return None
         self._keep(lines)
         days = lines.rows["ts"].dt.date().value_counts(sort=False)
         reasons = lines.quarantined["reason"].value_counts(sort=False)

@@ -31,6 +31,7 @@ class Provenance:
         version: The treatment's version.
         parameters: sha256 of the effective parameters.
         input: sha256 of the parquet file it was made from; of `parse`, of its sorted raw lines.
+        parts: How many files the partition has, so that a missing one is noticed.
         fit: sha256 of the fit, for treatments that have one.
     """
 
@@ -40,6 +41,7 @@ class Provenance:
     version: str
     parameters: str
     input: str
+    parts: int
     fit: str | None = None
 
 

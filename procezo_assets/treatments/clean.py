@@ -64,6 +64,7 @@ def _bounds(params: CleanParameters, domain: str) -> tuple[float | None, float |
     bounds=_bounds,
     keeps_types=True,
     unique_ts=lambda params: params.drop_duplicates,
+    domains_named=lambda params: params.domains if "domains" in params.model_fields_set else (),
 )
 def clean(frame: Frame, params: CleanParameters, *, about: PartAbout) -> Treated:
     """Drop repeated timestamps, then turn values out of range and spikes to null.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -37,7 +37,10 @@ class PartAbout:
     window: str | None = None
 
 
+BUILT_IN = "built in"
+
 Kind = Literal["source", "frame", "folder", "load"]
+DomainsNamed = Callable[[Any], Iterable[str]]
 FitFunction = Callable[[Mapping[str, pl.LazyFrame], Any], Fit]
 Bounds = Callable[[Any, str], tuple[float | None, float | None] | None]
 
@@ -62,6 +65,7 @@ class Treatment:
         keeps_types: Whether columns keep the types that their domain declares.
         unique_ts: Tells of its parameters whether timestamps are unique afterwards; None keeps
             what the input stage promises.
+        domains_named: The domains that a person's parameters name, which must be there.
         origin: Where it comes from: `built in` or a path.
     """
 
@@ -78,7 +82,8 @@ class Treatment:
     bounds: Bounds | None = None
     keeps_types: bool = False
     unique_ts: Callable[[Any], bool] | None = None
-    origin: str = "built in"
+    domains_named: DomainsNamed | None = None
+    origin: str = BUILT_IN
 
     def apply(
         self, frame: Frame, params: Parameters, about: PartAbout, fit: Fit | None = None
@@ -127,6 +132,7 @@ def treatment(
     bounds: Bounds | None = None,
     keeps_types: bool = False,
     unique_ts: Callable[[Any], bool] | None = None,
+    domains_named: DomainsNamed | None = None,
 ) -> Callable[[F], F]:
     """Register a function `(frame, params)` as a frame treatment.
 
@@ -145,6 +151,7 @@ def treatment(
         bounds: The range that values of a domain lie in afterwards.
         keeps_types: Whether columns keep the types that their domain declares.
         unique_ts: Tells of the parameters whether timestamps are unique afterwards.
+        domains_named: The domains that the parameters name, which must be there.
     """
 
     def mark(function: F) -> F:
@@ -162,6 +169,7 @@ def treatment(
             bounds=bounds,
             keeps_types=keeps_types,
             unique_ts=unique_ts,
+            domains_named=domains_named,
         )
         return _marked(function, made)
 

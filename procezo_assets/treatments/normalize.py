@@ -146,6 +146,7 @@ def _bounds(params: NormalizeParameters, domain: str) -> tuple[float, float] | N
     fit=fit_ranges,
     fits_domain=_fits_domain,
     bounds=_bounds,
+    domains_named=lambda params: (params.domain, *params.drop_domains),
 )
 def normalize(frame: Frame, params: NormalizeParameters, *, about: PartAbout, fit: Fit) -> Treated:
     """Bring each device's columns to [0, 1]: (x - low) / (high - low), 0 where they are equal.

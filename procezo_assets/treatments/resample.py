@@ -46,6 +46,9 @@ class ResampleParameters(Parameters):
     output="25_resampled",
     keeps_types=True,
     unique_ts=lambda _: True,
+    domains_named=lambda params: (
+        params.agg_method if "agg_method" in params.model_fields_set else ()
+    ),
 )
 def resample(frame: Frame, params: ResampleParameters, *, about: PartAbout) -> Treated:
     """Floor samples to a regular grid, one row a bin, and fill short gaps forward.

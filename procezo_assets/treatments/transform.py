@@ -54,6 +54,9 @@ class TransformParameters(Parameters):
     version="1",
     inputs=("25_resampled", "20_clean", "10_parsed"),
     output="30_transform",
+    domains_named=lambda params: [
+        one.target.domain for one in params.transforms if one.target.domain
+    ],
 )
 def transform(frame: Frame, params: TransformParameters, *, about: PartAbout) -> Treated:
     """Apply formulas to chosen columns, beside them or in their place.

@@ -72,7 +72,7 @@ def test_a_dry_run_runs_nothing(home):
     ended = home.procezo("flow", "small", "--dry-run")
     assert ended.code == 0
     assert "asked for" in ended.out
-    assert "would run the stages parsed, clean, resampled" in ended.err
+    assert "parsed, clean, resampled" in ended.out
     assert plans(home) == [("2026-01-20", "2026-01-22", set())]
     assert home.digests() == {}
     assert not (home.path / "dagster.yaml").exists()

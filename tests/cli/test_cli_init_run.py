@@ -65,7 +65,7 @@ def test_run_parses_then_cleans_without_any_flow_or_instance(home):
     quarantined = list((home.path / "out/parsed").rglob("quarantine/**/*.parquet"))
     assert len(quarantined) == 3
     assert not (home.path / "dagster.yaml").exists()
-    assert not (home.path / ".dagster").exists()
+    assert not (home.path / "history").exists()
     assert not (home.path / "history").exists()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import psycopg
-import pytest
 from psycopg.conninfo import conninfo_to_dict
 from small_home import DAYS, PARSE, SmallHome, keys
 from sqlalchemy.engine import URL
@@ -33,7 +32,7 @@ def test_runs_are_kept_in_sqlite_where_nothing_else_is_said(tmp_path):
     assert (home.path / "dagster.yaml").is_file()
     with home.instance() as instance:
         assert instance.has_run(outcome.run_id)
-    assert list((home.path / ".dagster").rglob("runs.db"))
+    assert list((home.path / "history").rglob("runs.db"))
     assert not (home.path / ".telemetry").exists()
 
 
@@ -45,7 +44,7 @@ def test_dagster_home_may_lie_outside_the_home(tmp_path):
     home.write_raw(DAYS[0])
     assert home.launch(DAYS[0]).success
     assert home.materialized("parsed") == keys(DAYS[0])
-    assert not (home.path / ".dagster").exists()
+    assert not (home.path / "history").exists()
     assert not (home.path / "history").exists()
 
 
@@ -88,10 +87,6 @@ def test_an_unreachable_postgres_for_runs_fails_in_one_line_and_shows_no_passwor
     assert home.digests() == {}
 
 
-@pytest.mark.xfail(
-    reason="without a dagster.yaml Dagster keeps runs in DAGSTER_HOME, with ours in .dagster",
-    strict=True,
-)
 def test_runs_made_before_dagster_yaml_was_there_are_still_known(tmp_path):
     home = SmallHome(tmp_path / "home")
     home.write_flow(PARSE)

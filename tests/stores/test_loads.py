@@ -15,7 +15,7 @@ from procezo_assets.stores.parquet import Provenance, write_partition
 
 DAY = date(2026, 1, 25)
 KEY = PartKey("a", "bio", "1h")
-MADE = Provenance("f", "aggregated", "aggregate", "1", "cafe", "f00d")
+MADE = Provenance("f", "aggregated", "aggregate", "1", "cafe", "f00d", 1)
 
 
 def write(folder, made=MADE, key=KEY):

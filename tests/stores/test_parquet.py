@@ -23,7 +23,7 @@ from procezo_assets.stores.parquet import (
 
 DAY = date(2026, 1, 25)
 A, B, C = (PartKey(device, "bio") for device in "abc")
-MADE = Provenance("valvo", "clean", "clean", "1", "cafe", "f00d")
+MADE = Provenance("valvo", "clean", "clean", "1", "cafe", "f00d", 1)
 
 
 def frame(*values):
@@ -82,6 +82,7 @@ def test_the_footer_says_what_a_file_was_made_from(tmp_path):
         "version": "1",
         "parameters": "cafe",
         "input": "f00d",
+        "parts": 1,
         "fit": "beef",
     }
 

@@ -1,0 +1,336 @@
+"""Flow files: read, checked as a whole, refused in one line where wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from procezo_assets.datasets import QUARANTINE_FOLDER, RAW_FOLDER, Home, check_dataset_name
+from procezo_assets.errors import FlowError, ProcezoError, did_you_mean
+from procezo_assets.flows import Flow, FlowSet, Schedule, Stage
+from procezo_assets.parameters import parameter_names, validated
+from procezo_assets.treatments.model import BUILT_IN, Treatment
+from procezo_assets.treatments.parse import ParseParameters
+from procezo_assets.treatments.registry import Registry
+
+DEFAULT_START = date(2020, 1, 1)
+
+_FLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_OUTPUT = re.compile(r"(?:[0-9]+_)?([A-Za-z][A-Za-z0-9_-]*)")
+
+
+class StepDeclaration(BaseModel):
+    """A step as a flow file has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    treatment: str
+    name: str | None = None
+    input: str | None = None
+    output: str | None = None
+    params: dict[str, Any] = {}
+
+
+class FlowDeclaration(BaseModel):
+    """A flow file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = None
+    description: str = ""
+    dataset: str | None = None
+    datasets: list[str] | None = None
+    params: dict[str, Any] = {}
+    start: date | None = None
+    labels: dict[str, str] | list[str] = Field(default_factory=dict)
+    schedule: Schedule | None = None
+    overrides: dict[str, dict[str, dict[str, Any]]] = {}
+    steps: list[StepDeclaration] = Field(min_length=1)
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _plain_cron(cls, value: object) -> object:
+        return {"cron": value} if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounds_at_top(cls, values: object) -> object:
+        """The established tool also takes `from` and `to` beside `params`."""
+        if not isinstance(values, dict) or not isinstance(values.get("params", {}), dict):
+            return values
+        bounds = {key: values[key] for key in ("from", "to") if key in values}
+        rest = {key: value for key, value in values.items() if key not in bounds}
+        return {**rest, "params": {**bounds, **rest.get("params", {})}} if bounds else rest
+
+    @model_validator(mode="after")
+    def _names_datasets(self) -> FlowDeclaration:
+        if (self.dataset is None) == (self.datasets is None):
+            raise ValueError("a flow needs either 'dataset' or 'datasets'")
+        return self
+
+
+def load_flows(home: Home, registry: Registry) -> FlowSet:
+    """Load all flow files of a home; a wrong one does not take the others down.
+
+    Args:
+        home: The home folder.
+        registry: The treatments that steps can name.
+    """
+    flows: dict[str, Flow] = {}
+    problems: dict[str, ProcezoError] = {}
+    for path in sorted(home.flows.glob("*.json")) if home.flows.is_dir() else []:
+        try:
+            flow = read_flow(path, registry)
+            _refuse_collisions(flow, flows.values(), home)
+        except ProcezoError as error:
+            problems[path.name] = error
+        else:
+            flows[flow.name] = flow
+    return FlowSet(flows, problems)
+
+
+def read_flow(path: Path, registry: Registry) -> Flow:
+    """Read one flow file.
+
+    Args:
+        path: The JSON file.
+        registry: The treatments that steps can name.
+
+    Raises:
+        FlowError: Names file, step, parameter and the nearest valid name.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise FlowError(f"{path.name} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise FlowError(f"{path.name} is no JSON: {error}", "correct it there") from None
+    if not isinstance(values, dict):
+        raise FlowError(f"{path.name} is no flow", 'start with {"name": …, "steps": […]}')
+    declared = validated(FlowDeclaration, values, where=path.name)
+    name = declared.name or path.stem
+    if not _FLOW_NAME.fullmatch(name):
+        raise FlowError(
+            f"{path.name}: '{name}' cannot be a flow's name", "use letters, digits, '_' and '-'"
+        )
+    stages = _stages(declared, path, registry)
+    flow = Flow(
+        name=name,
+        path=path,
+        description=declared.description,
+        patterns=_patterns(declared, path),
+        stages=stages,
+        start=declared.start or _start(declared, path),
+        overrides=declared.overrides,
+        labels=declared.labels
+        if isinstance(declared.labels, dict)
+        else dict.fromkeys(declared.labels, ""),
+        schedule=declared.schedule,
+    )
+    _check_parameters(flow, declared)
+    return flow
+
+
+def _patterns(declared: FlowDeclaration, path: Path) -> tuple[str, ...]:
+    patterns = declared.datasets if declared.datasets is not None else [declared.dataset or ""]
+    for pattern in patterns:
+        try:
+            check_dataset_name(re.sub(r"[*?]|\[[^]/]*\]", "x", pattern))
+        except ProcezoError as error:
+            raise FlowError(f"{path.name}: {error.problem}", error.hint) from None
+    return tuple(patterns)
+
+
+def _start(declared: FlowDeclaration, path: Path) -> date:
+    text = declared.params.get("from") or ""
+    if not text:
+        return DEFAULT_START
+    try:
+        instant = datetime.fromisoformat(str(text))
+        return (instant.astimezone(UTC) if instant.tzinfo else instant).date()
+    except (ValueError, OverflowError):
+        raise FlowError(f"{path.name}, params: 'from' {text!r} is no ISO 8601 time") from None
+
+
+def _stages(declared: FlowDeclaration, path: Path, registry: Registry) -> tuple[Stage, ...]:
+    stages: list[Stage] = []
+    for number, step in enumerate(declared.steps, 1):
+        where = f"{path.name}, step {number} ('{step.name or step.treatment}')"
+        try:
+            treatment = registry.get(step.treatment)
+        except ProcezoError as error:
+            raise FlowError(f"{where}: {error.problem}", error.hint) from None
+        known = set(parameter_names(treatment.parameters))
+        inherited = {name: value for name, value in declared.params.items() if name in known}
+        output = step.output or treatment.output
+        match = _OUTPUT.fullmatch(output)
+        if not match or output in {RAW_FOLDER, QUARANTINE_FOLDER}:
+            raise FlowError(
+                f"{where}: output '{output}' cannot be a stage's folder", "write it as 20_clean"
+            )
+        stage = Stage(
+            name=match.group(1),
+            label=step.name,
+            treatment=treatment,
+            input=step.input or _standard_input(treatment, stages),
+            output=output,
+            params={**inherited, **step.params},
+        )
+        _refuse_duplicate(stage, stages, where)
+        stages.append(stage)
+    return _ordered(stages, path)
+
+
+def _standard_input(treatment: Treatment, earlier: list[Stage]) -> str:
+    """The preferred standard input that an earlier step writes."""
+    written = {stage.output for stage in earlier}
+    for folder in treatment.inputs:
+        if folder in written or folder == RAW_FOLDER:
+            return folder
+    if treatment.inputs:
+        return treatment.inputs[0]
+    return earlier[-1].output if earlier else RAW_FOLDER
+
+
+def _refuse_duplicate(stage: Stage, earlier: Iterable[Stage], where: str) -> None:
+    for other in earlier:
+        if other.output == stage.output:
+            raise FlowError(
+                f"{where}: output '{stage.output}' is already written by step '{other.name}'",
+                "give it an output of its own, such as 61_exportcsv_raw",
+            )
+        if other.name == stage.name:
+            raise FlowError(
+                f"{where}: outputs '{other.output}' and '{stage.output}' both make a stage "
+                f"'{stage.name}'",
+                "name one of them differently",
+            )
+        if other.label and other.label == stage.label:
+            raise FlowError(f"{where}: two steps have the name '{stage.label}'", "rename one")
+
+
+def _ordered(stages: list[Stage], path: Path) -> tuple[Stage, ...]:
+    """Check that the steps are a graph, and return them so that inputs come first."""
+    writers = {stage.output: stage for stage in stages}
+    for stage in stages:
+        where = f"{path.name}, step '{stage.label or stage.name}'"
+        if stage.treatment.kind == "source":
+            if stage.input != RAW_FOLDER:
+                raise FlowError(
+                    f"{where}: treatment '{stage.treatment.name}' reads raw files",
+                    f"its input is {RAW_FOLDER}",
+                )
+            continue
+        writer = writers.get(stage.input)
+        if writer is None:
+            hint = did_you_mean(stage.input, writers)
+            raise FlowError(f"{where}: nothing writes its input '{stage.input}'", hint)
+        if writer.treatment.kind == "load":
+            raise FlowError(
+                f"{where}: its input '{stage.input}' is what '{writer.name}' exports",
+                f"take the input of '{writer.name}', {writer.input}",
+            )
+    sources = [stage.name for stage in stages if stage.treatment.kind == "source"]
+    if len(sources) > 1:
+        raise FlowError(
+            f"{path.name}: steps {' and '.join(sources)} both read raw files",
+            "keep one, or make two flows",
+        )
+    try:
+        order = TopologicalSorter({stage.output: [stage.input] for stage in stages}).static_order()
+        outputs = [folder for folder in order if folder in writers]
+    except CycleError as error:
+        raise FlowError(
+            f"{path.name}: the steps go in a circle: {' → '.join(error.args[1])}",
+            "let one of them read an earlier folder",
+        ) from None
+    positions = {stage.output: place for place, stage in enumerate(stages)}
+    for stage in stages:
+        if stage.input in positions and positions[stage.input] > positions[stage.output]:
+            raise FlowError(
+                f"{path.name}, step '{stage.label or stage.name}': its input '{stage.input}' is "
+                "written by a later step",
+                f"move '{writers[stage.input].name}' before it",
+            )
+    return tuple(sorted((writers[output] for output in outputs), key=stages.index))
+
+
+def _check_parameters(flow: Flow, declared: FlowDeclaration) -> None:
+    known = {name for stage in flow.stages for name in parameter_names(stage.treatment.parameters)}
+    for name in declared.params:
+        if name not in known:
+            raise FlowError(
+                f"{flow.path.name}, params: no step has a parameter '{name}'",
+                did_you_mean(name, known),
+            )
+    for stage in flow.stages:
+        _check_domains(flow, stage)
+    for pattern, by_step in flow.overrides.items():
+        where = f"{flow.path.name}, overrides '{pattern}'"
+        for step, params in by_step.items():
+            try:
+                stage = flow.stage(step)
+            except FlowError as error:
+                raise FlowError(f"{where}: {error.problem}", error.hint) from None
+            validated(
+                stage.treatment.parameters,
+                {**stage.params, **params},
+                where=f"{where}, step '{step}'",
+            )
+
+
+def _check_domains(flow: Flow, stage: Stage) -> None:
+    """Refuse a misspelt domain, which would leave the real one untreated without a word."""
+    params = flow.parameters(stage, "")
+    source = flow.source
+    upstream = list(flow.lineage(stage))
+    if source is None or stage.treatment.domains_named is None or source not in upstream:
+        return
+    if any(one.treatment.origin != BUILT_IN for one in upstream):
+        return  # a user's treatment may make domains of its own
+    declared = flow.parameters(source, "")
+    known = declared.domains if isinstance(declared, ParseParameters) else {}
+    for name in stage.treatment.domains_named(params):
+        if name not in known:
+            raise FlowError(
+                f"{flow.path.name}, step '{stage.label or stage.name}': no step makes a domain "
+                f"'{name}'",
+                did_you_mean(name, known),
+            )
+
+
+def _refuse_collisions(flow: Flow, others: Iterable[Flow], home: Home) -> None:
+    for other in others:
+        if other.identifier == flow.identifier:
+            raise FlowError(
+                f"{flow.path.name}: flow '{flow.name}' has the same name in Dagster as "
+                f"'{other.name}' of {other.path.name} ({flow.identifier})",
+                "rename one of them",
+            )
+        shared = {stage.output for stage in flow.stages} & {stage.output for stage in other.stages}
+        dataset = _common_dataset(flow, other, home)
+        if shared and dataset is not None:
+            raise FlowError(
+                f"{flow.path.name}: flow '{flow.name}' writes {', '.join(sorted(shared))} "
+                f"of dataset '{dataset}', which flow '{other.name}' ({other.path.name}) writes too",
+                "one flow serves the first fill and the daily run: keep one of them "
+                "(procezo flow NAME, then procezo flow NAME --last), or give this one its own "
+                "output folders",
+            )
+
+
+def _common_dataset(flow: Flow, other: Flow, home: Home) -> str | None:
+    """A dataset that both flows take: on disk, or named by one of them."""
+    for one, two in ((flow, other), (other, flow)):
+        for pattern in one.patterns:
+            if two.takes_dataset(pattern):
+                return pattern
+    names = home.dataset_names()
+    return next((n for n in names if flow.takes_dataset(n) and other.takes_dataset(n)), None)
