@@ -34,6 +34,11 @@ class Settings(BaseSettings):
         ge=1,
         description="PROCEZO_KEEP_RUNS_DAYS: age in days at which Dagster's runs are removed.",
     )
+    keep_printed: bool = Field(
+        default=True,
+        description="PROCEZO_KEEP_PRINTED: whether Dagster keeps what treatments print with the "
+        "run; the commands set it to 0 for theirs, which print to the terminal.",
+    )
     dagster_home: Path | None = Field(
         default=None, validation_alias="DAGSTER_HOME", description="DAGSTER_HOME, as Dagster reads."
     )

@@ -25,6 +25,7 @@ from procezo_assets.orchestration.assets import op_name, stage_key
 from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.orchestration.partitions import flow_partitions, partition_key
+from procezo_assets.orchestration.printed import KEEP_PRINTED
 from procezo_assets.settings import load_settings
 from procezo_assets.templates import place
 
@@ -105,6 +106,7 @@ def prepare_instance(home: Home) -> None:
     """Make the home Dagster's own home where DAGSTER_HOME names no other, with our settings."""
     if load_settings().dagster_home is None:
         os.environ["DAGSTER_HOME"] = str(home.path)
+    os.environ.setdefault(KEEP_PRINTED, "0")
     if Path(os.environ["DAGSTER_HOME"]) == home.path:
         place("dagster.yaml", home.path / "dagster.yaml")
 

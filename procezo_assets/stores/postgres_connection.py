@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_CANCELED = "57014"
 _ATTEMPTS = 4
 _GIVE_UP_AFTER_S = 10
 _DEFAULTS = {
@@ -148,6 +149,8 @@ def _attempt(address: Address, work: Callable[[Cursor], T]) -> T:
                 result = work(cursor)
             connection.commit()
         except Error as error:
+            if error.sqlstate == _CANCELED and "user request" in str(error):
+                raise KeyboardInterrupt from None  # the driver's way to say Ctrl-C
             with contextlib.suppress(Error):
                 connection.rollback()
             raise _work_error(address, error) from None

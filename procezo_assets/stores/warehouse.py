@@ -99,6 +99,10 @@ def connect_for_loading(
             connection.execute(f"SET memory_limit = {quote_literal(MEMORY_LIMIT)}")
             connection.execute(f"SET threads = {min(THREADS, os.cpu_count() or 1)}")
             yield connection
+        except RuntimeError as error:
+            if "interrupted" in str(error):  # DuckDB's way to say Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
         except duckdb.Error as error:
             raise StoreError(
                 f"DuckDB refused to load into {home.warehouse}: {first_line(error)}",
