@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
@@ -97,13 +98,13 @@ class Home:
 
     def _find_datasets(self, folder: Path, prefix: str) -> Iterator[str]:
         try:
-            entries = [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+            entries = [entry for entry in os.scandir(folder) if entry.is_dir()]
         except FileNotFoundError:
             return
-        names = {entry.name for entry in entries}
-        if RAW_FOLDER in names and prefix:
-            if is_dataset_name(prefix):
-                yield prefix
+        if prefix and not is_dataset_name(prefix):
+            return  # also the end of links that go in circles
+        if prefix and any(entry.name == RAW_FOLDER for entry in entries):
+            yield prefix
             return
         for entry in entries:
             yield from self._find_datasets(
@@ -210,16 +211,41 @@ def stage_days(folder: Path) -> list[date]:
 
 
 def raw_files(dataset: Dataset) -> list[Path]:
-    """List a dataset's raw files at any depth, sorted by their path; hidden ones are left out."""
-    if not dataset.raw.is_dir():
-        return []
-    return sorted(
-        path
-        for path in dataset.raw.rglob("*")
-        # a link whose target is gone is a raw file that cannot be read, not one that is not there
-        if (path.is_file() or (path.is_symlink() and not path.exists()))
-        and not any(part.startswith(".") for part in path.relative_to(dataset.raw).parts)
-    )
+    """List a dataset's raw files at any depth, sorted by their path; hidden ones are left out.
+
+    What cannot be read is listed too, so that reading it fails instead of passing for nothing: a
+    folder that cannot be opened, a link whose target is gone. Links to folders are followed.
+    """
+    found: list[Path] = []
+    entered: set[str] = set()
+
+    def cannot_open(error: OSError) -> None:
+        if Path(error.filename) != dataset.raw or dataset.raw.exists():
+            found.append(Path(error.filename))
+
+    for folder, subfolders, names in os.walk(dataset.raw, onerror=cannot_open, followlinks=True):
+        real = str(Path(folder).resolve())
+        if real in entered:  # a link back up
+            subfolders.clear()
+            continue
+        entered.add(real)
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if not _is_special(path))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path is a pipe, a socket or a device, which nothing can be read from for good."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def identifier(name: str) -> str:
+    """A name with everything outside [A-Za-z0-9_] as `_`, as Dagster and databases ask."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
 def matches_pattern(name: str, pattern: str) -> bool:

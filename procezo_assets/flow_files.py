@@ -272,6 +272,7 @@ def _check_parameters(flow: Flow, declared: FlowDeclaration) -> None:
             )
     for stage in flow.stages:
         _check_domains(flow, stage)
+        _check_one_dataset(flow, stage)
     for pattern, by_step in flow.overrides.items():
         where = f"{flow.path.name}, overrides '{pattern}'"
         for step, params in by_step.items():
@@ -304,6 +305,19 @@ def _check_domains(flow: Flow, stage: Stage) -> None:
                 f"'{name}'",
                 did_you_mean(name, known),
             )
+
+
+def _check_one_dataset(flow: Flow, stage: Stage) -> None:
+    """Refuse a load that would mix datasets, where the flow takes more than one."""
+    several = len(flow.patterns) > 1 or any(set("*?[") & set(name) for name in flow.patterns)
+    if not several or stage.treatment.one_dataset_only is None:
+        return
+    problem = stage.treatment.one_dataset_only(flow.parameters(stage, ""))
+    if problem:
+        raise FlowError(
+            f"{flow.path.name}, step '{stage.label or stage.name}': {problem}",
+            f"the flow takes several datasets: {', '.join(flow.patterns)}",
+        )
 
 
 def _refuse_collisions(flow: Flow, others: Iterable[Flow], home: Home) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -11,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from procezo_assets.datasets import Home, matches_pattern
+from procezo_assets.datasets import Home, identifier, matches_pattern
 from procezo_assets.errors import FlowError, ProcezoError, did_you_mean
 from procezo_assets.parameters import (
     Parameters,
@@ -91,8 +90,8 @@ class Flow:
 
     @property
     def identifier(self) -> str:
-        """The name with everything outside [A-Za-z0-9_] as `_`, as Dagster and databases ask."""
-        return re.sub(r"[^A-Za-z0-9_]", "_", self.name)
+        """The name as Dagster's jobs and groups and database schemas have it."""
+        return identifier(self.name)
 
     @property
     def source(self) -> Stage | None:
@@ -185,10 +184,11 @@ class Flow:
         return parameters_hash(self.parameters(stage, dataset, run_params))
 
     def check_run_params(self, run_params: Mapping[str, Any]) -> None:
-        """Refuse run parameters that no stage of the flow has.
+        """Refuse run parameters that no stage of the flow has, that are wrong, or that are secret.
 
         Raises:
             FlowError: Names the parameter and the nearest valid name.
+            ParameterError: Names what is wrong.
         """
         by_stage = {stage.name: stage for stage in self.stages}
         known = {
@@ -199,6 +199,14 @@ class Flow:
                 raise FlowError(
                     f"no step of flow '{self.name}' has a parameter '{name}'",
                     did_you_mean(name, known | set(by_stage)),
+                )
+        for stage in self.stages:
+            given = self.parameters(stage, "", run_params)
+            written = self.parameters(stage, "")
+            if getattr(given, "has_plain_secret", False) and given != written:
+                raise FlowError(
+                    "a password in the parameters of a run would be kept in Dagster's database",
+                    'name an environment variable instead: {"env": "PGPASSWORD"}',
                 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,8 +13,9 @@ from procezo_assets.fits import current_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.parameters import parameters_hash
 from procezo_assets.raw.source import RawSource
-from procezo_assets.stores.loads import load_digest, loaded_days
+from procezo_assets.stores.loads import load_digest, read_record
 from procezo_assets.stores.parquet import Provenance, file_sha256, read_provenance
+from procezo_assets.treatments.model import load_identity
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,18 @@ def stale_partitions(
     return found
 
 
-def known_days(flow: Flow, dataset: Dataset, stages: Iterable[Stage]) -> list[date]:
-    """List the days that stages, or the stages that they read, have files for."""
+def known_days(flow: Flow, dataset: Dataset, stages: Collection[Stage]) -> list[date]:
+    """List the days that stages, or the stages that they read, have files for or have loaded."""
     folders: set[str] = set()
     for stage in stages:
         folders.add(stage.output)
         writer = flow.input_of(stage)
         if writer is not None:
             folders.add(writer.output)
-    return sorted({day for folder in folders for day in stage_days(dataset.stage(folder))})
+    days = {day for folder in folders for day in stage_days(dataset.stage(folder))}
+    for stage in stages:
+        days |= read_record(dataset.stage(stage.output)).days.keys()
+    return sorted(days)
 
 
 def affected_stages(flow: Flow, stages: Iterable[Stage], stale: Iterable[Stale]) -> list[Stage]:
@@ -107,14 +111,16 @@ class _StageCheck:
         self._parameters = parameters_hash(params)
         fit = current_fit(self._folder) if stage.treatment.fit is not None else None
         self._fit = fit.sha256 if fit else None
-        self._loaded = loaded_days(self._folder) if stage.treatment.kind == "load" else {}
+        self._identity = load_identity(stage.treatment, params, dataset.home)
+        self._record = read_record(self._folder)
+        self._target_gone = any(
+            not (dataset.home.path / name).exists() for name in self._record.targets
+        )
 
     def reason(self, day: date, digests: Mapping[str, str] | None) -> str | None:
         """Why a partition would change; None where it would not."""
         if self.stage.treatment.kind == "load":
-            digest = load_digest(self._input, day, self._parameters)
-            known = self._loaded.get(day)
-            return None if known == digest else "not loaded" if known is None else "input changed"
+            return self._load_reason(day)
         files = part_files(self._folder, day)
         footers = {key: read_provenance(path) for key, path in files.items()}
         for footer in footers.values():
@@ -125,6 +131,14 @@ class _StageCheck:
         if self.stage.treatment.kind == "source":
             return self._compare_lines(footers, digests) if digests is not None else None
         return self._compare_inputs(files, footers, day)
+
+    def _load_reason(self, day: date) -> str | None:
+        known = self._record.days.get(day)
+        if known is None:
+            return "not loaded" if part_files(self._input, day) else None
+        if self._target_gone:
+            return "what was loaded is gone"
+        return None if known == load_digest(self._input, day, self._identity) else "input changed"
 
     def _differs(self, footer: Provenance | None) -> str | None:
         if footer is None:

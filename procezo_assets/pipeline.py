@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from procezo_assets.datasets import RAW_FOLDER, Dataset, PartKey, part_files
-from procezo_assets.errors import FitError, LedgerError, PartitionError
+from procezo_assets.errors import FitError, LedgerError, PartitionError, TreatmentError
 from procezo_assets.fits import StoredFit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.ledger import Ledger
@@ -30,6 +30,7 @@ from procezo_assets.stores.parquet import (
     WrittenFile,
     file_sha256,
     read_part,
+    read_provenance,
     write_partition,
 )
 from procezo_assets.treatments.established import run_established
@@ -152,7 +153,7 @@ class Partition:
             )
         after = {key: _with_output_types(frame) for key, frame in after.items()}
         for key, frame in after.items():
-            check_schema(context.rules[stage.name], key, frame)
+            check_schema(context.rules[stage.name], key, frame, day=self.day)
         fit = context.fit_of(stage)
         provenance = {
             key: Provenance(
@@ -189,12 +190,17 @@ class Partition:
     ) -> tuple[Frames, dict[PartKey, str], tuple[FileCounts, ...]]:
         source = self.context.source
         assert source is not None  # noqa: S101 - scanned before the first day
+        written = part_files(self.context.dataset.stage(stage.output), self.day).values()
+        if any(path.stat().st_mtime_ns >= source.scanned_ns for path in written):
+            source.scan_changes()  # another run wrote this day since: it may know newer lines
         unreadable = source.unreadable_on(self.day)
         if unreadable is not None:
             raise unreadable
+        device_days = source.read_day(self.day)
+        self._protect(stage, source, device_days)
         frames: Frames = {}
         inputs: dict[PartKey, str] = {}
-        for device, device_day in source.read_day(self.day).items():
+        for device, device_day in device_days.items():
             warnings.extend(_field_warnings(device, device_day))
             ledger.rows_in += device_day.rows.height
             treated = stage.treatment.function(device_day.rows, params)
@@ -205,17 +211,32 @@ class Partition:
             _enter_parsed(ledger, device, device_day.rows, treated)
         return frames, inputs, tuple(source.files_of(self.day))
 
+    def _protect(
+        self, stage: Stage, source: RawSource, device_days: Mapping[str, DeviceDay]
+    ) -> None:
+        """Refuse to write without the rows that an unreadable file gave an earlier run."""
+        for file, error in source.unreadable.items():
+            rows = device_days.get(file.device)
+            digest = rows.digest if rows else None
+            written = part_files(self.context.dataset.stage(stage.output), self.day)
+            for key, path in written.items():
+                footer = read_provenance(path) if key.device == file.device else None
+                if footer is not None and footer.input != digest:
+                    raise error
+
     def _input(self, stage: Stage) -> tuple[Frames, dict[PartKey, str]]:
         """The input stage's frames: from memory, or else from its files."""
         if stage.input not in self.frames:
-            paths = part_files(self.context.dataset.stage(stage.input), self.day)
+            folder = self.context.dataset.stage(stage.input)
+            paths = part_files(folder, self.day)
             self.frames[stage.input] = {key: read_part(path) for key, path in paths.items()}
             self.hashes[stage.input] = {key: file_sha256(path) for key, path in paths.items()}
-            if not paths and part_files(self.context.dataset.stage(stage.output), self.day):
+            writer = self.context.flow.input_of(stage)
+            written_here = writer is not None and writer.name in self.context.params
+            if not paths and not written_here and not any(folder.glob("domain=*")):
                 raise PartitionError(
-                    f"stage '{stage.name}' has files of {self.day}, but its input {stage.input} "
-                    "has none",
-                    f"run the stage that writes {stage.input} too",
+                    f"stage '{stage.name}' reads {folder}, which has no files of any day",
+                    f"run the stage that writes {stage.input} first",
                 )
         return self.frames[stage.input], self.hashes[stage.input]
 
@@ -239,6 +260,12 @@ class Partition:
             warnings.extend(treated.warnings)
             for window, result in treated.frames.items():
                 made = PartKey(key.device, key.domain, window or key.window)
+                if made in after:
+                    raise TreatmentError(
+                        f"stage '{stage.name}' makes {made.file_name(self.day)} from several "
+                        f"windows of {stage.input}",
+                        "let it read a stage without windows",
+                    )
                 after[made] = result
                 inputs[made] = hashes[key]
         return after, inputs
@@ -311,7 +338,8 @@ def _with_output_types(frame: pl.DataFrame) -> pl.DataFrame:
         elif dtype.is_integer():
             casts.append(pl.col(name).cast(pl.Int64))
         elif dtype.is_float():
-            casts.append(pl.col(name).cast(pl.Float64))
+            # NaN would make every summary of the column NaN; a value that is none is null
+            casts.append(pl.col(name).cast(pl.Float64).fill_nan(None))
     return frame.with_columns(casts)
 
 

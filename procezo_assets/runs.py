@@ -6,15 +6,14 @@ What does not: what happens to one day (`pipeline.py`), and who asks (`orchestra
 
 from __future__ import annotations
 
-import shutil
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -24,13 +23,14 @@ from procezo_assets.datasets import Dataset
 from procezo_assets.errors import FitError, ProcezoError
 from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
 from procezo_assets.flows import Flow, Stage
-from procezo_assets.parameters import Parameters, parameters_hash
+from procezo_assets.parameters import Parameters
 from procezo_assets.pipeline import Partition, PartitionContext, StageDone
 from procezo_assets.raw.quarantine import write_quarantine
 from procezo_assets.raw.reader import Limits
 from procezo_assets.raw.source import RawSource
 from procezo_assets.schemas import stage_rules
-from procezo_assets.stores.loads import Loaded, StageInput, load_digest, record_loaded
+from procezo_assets.stores.loads import Loaded, StageInput, record_loaded
+from procezo_assets.treatments.model import load_identity
 from procezo_assets.treatments.parse import ParseParameters
 
 _DAYS_AT_ONCE = 2
@@ -45,12 +45,14 @@ class DayFailed:
         dataset: The dataset's name.
         day: The UTC day.
         error: Why.
+        trace: Where it happened.
     """
 
     stage: Stage
     dataset: str
     day: date
     error: Exception | SystemExit
+    trace: str = field(default="", repr=False)
 
     @property
     def reason(self) -> str:
@@ -104,7 +106,6 @@ class Work:
         days: Which days, by dataset.
         run_params: Parameters of this run, over all others.
         refit: Whether fits are made anew.
-        full_replace: Whether the stages' folders are emptied first.
     """
 
     flow: Flow
@@ -112,7 +113,6 @@ class Work:
     days: Mapping[Dataset, Sequence[date]]
     run_params: Mapping[str, Any] = field(default_factory=dict)
     refit: bool = False
-    full_replace: bool = False
 
 
 def today() -> date:
@@ -147,6 +147,9 @@ def run(work: Work) -> Iterator[Event]:
     Raises:
         ProcezoError: Where a dataset cannot be worked on at all.
     """
+    for dataset in work.days:  # a wrong parameter of the last stage stops the first
+        for stage in work.stages:
+            work.flow.parameters(stage, dataset.name, work.run_params)
     failed: set[tuple[str, date]] = set()
     loads = [stage for stage in work.stages if stage.treatment.kind == "load"]
     if any(stage.treatment.kind != "load" for stage in work.stages):
@@ -178,9 +181,6 @@ class _DatasetRun:
         self.context = PartitionContext(self.flow, dataset, params, rules)
 
     def run(self) -> Iterator[Event]:
-        if self.work.full_replace:
-            for stage in self.stages:
-                _empty(self.dataset.stage(stage.output))
         if any(stage.treatment.kind == "source" for stage in self.stages):
             yield self._scan()
         alive = set(self.days)
@@ -217,7 +217,7 @@ class _DatasetRun:
             yield phase
 
     def _fit_is_due(self, stage: Stage) -> bool:
-        if self.work.refit or self.work.full_replace:
+        if self.work.refit:
             return True
         wanted = bool(getattr(self.context.params[stage.name], "fit", True))
         return wanted and not has_fit(self.dataset.stage(stage.output))
@@ -278,61 +278,58 @@ class _DatasetRun:
                 for stage in phase:
                     told.put(partition.run(stage))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - never another day's trouble
-            told.put(DayFailed(stage, self.dataset.name, day, error))
+            told.put(_failed(stage, self.dataset.name, day, error))
         finally:
             told.put(None)
 
 
 def _load(work: Work, stage: Stage, failed: set[tuple[str, date]]) -> Iterator[Event]:
+    """Load the days that did not fail: datasets with the same parameters together."""
     started = time.perf_counter()
-    by_params: dict[str, list[StageInput]] = {}
-    params_of: dict[str, Parameters] = {}
-    source = work.flow.input_of(stage)
+    groups: list[tuple[Parameters, list[StageInput]]] = []
     for dataset, days in work.days.items():
-        params = work.flow.parameters(stage, dataset.name, work.run_params)
         good = tuple(day for day in sorted(days) if (dataset.name, day) not in failed)
         if not good:
             continue
-        digest = parameters_hash(params)
-        params_of[digest] = params
-        by_params.setdefault(digest, []).append(
-            StageInput(
-                home=dataset.home,
-                flow=work.flow.name,
-                dataset=dataset.name,
-                stage=source.name if source else stage.input,
-                folder=dataset.stage(stage.input),
-                output=dataset.stage(stage.output),
-                days=good,
-                step=stage.name,
-            )
-        )
-    for digest, inputs in by_params.items():
+        params = work.flow.parameters(stage, dataset.name, work.run_params)
+        alike = next((inputs for other, inputs in groups if other == params), None)
+        if alike is None:
+            groups.append((params, alike := []))
+        alike.append(_stage_input(work.flow, stage, dataset, good))
+    for params, inputs in groups:
         try:
-            results = stage.treatment.function(inputs, params_of[digest])
+            results = stage.treatment.function(inputs, params)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - other loads have their turn
             for one in inputs:
                 for day in one.days:
-                    yield DayFailed(stage, one.dataset, day, error)
+                    yield _failed(stage, one.dataset, day, error)
             continue
         by_dataset = {one.dataset: one for one in inputs}
         for result in results:
             one = by_dataset[result.dataset]
-            record_loaded(
-                one.home,
-                one.output,
-                {
-                    day: load_digest(one.folder, day, digest)
-                    for day in one.days
-                    if day not in result.failed
-                },
-            )
+            loaded = [day for day in one.days if day not in result.failed]
+            record_loaded(one, loaded, load_identity(stage.treatment, params, one.home), result)
             for day, reason in result.failed.items():
                 yield DayFailed(stage, result.dataset, day, ProcezoError(reason))
             yield StageLoaded(stage, result, time.perf_counter() - started)
 
 
-def _empty(stage_folder: Path) -> None:
-    """Remove a stage's partitions; fits and exports are not partitions and stay."""
-    for folder in stage_folder.glob("domain=*"):
-        shutil.rmtree(folder)
+def _stage_input(flow: Flow, stage: Stage, dataset: Dataset, days: tuple[date, ...]) -> StageInput:
+    source = flow.input_of(stage)
+    return StageInput(
+        home=dataset.home,
+        flow=flow.name,
+        dataset=dataset.name,
+        stage=source.name if source else stage.input,
+        folder=dataset.stage(stage.input),
+        output=dataset.stage(stage.output),
+        days=days,
+        step=stage.name,
+    )
+
+
+def _failed(stage: Stage, dataset: str, day: date, error: Exception | SystemExit) -> DayFailed:
+    """Tell of a failure, without the frames that its traceback holds."""
+    trace = "".join(traceback.format_exception(error))
+    error.__cause__ = error.__context__ = None
+    return DayFailed(stage, dataset, day, error.with_traceback(None), trace)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -73,13 +74,14 @@ def stage_rules(
     return StageRules(stage.name, unique, names, bounds)
 
 
-def check_schema(rules: StageRules, key: PartKey, frame: pl.DataFrame) -> None:
+def check_schema(rules: StageRules, key: PartKey, frame: pl.DataFrame, *, day: date) -> None:
     """Hold a frame to the rules of its stage.
 
     Args:
         rules: What holds.
         key: Which file.
         frame: `ts`, then values.
+        day: The UTC day that all rows are of.
 
     Raises:
         SchemaError: Its `failures` hold one dict a failed check: column, check, count, examples.
@@ -93,17 +95,21 @@ def check_schema(rules: StageRules, key: PartKey, frame: pl.DataFrame) -> None:
         rules.bounds.get(key.domain),
         tuple((name, str(dtype)) for name, dtype in frame.schema.items() if name != "ts"),
     )
+    failures = []
     try:
         schema.validate(frame, lazy=True)
     except (pandera.errors.SchemaErrors, pa.errors.SchemaError) as error:
         failures = _failures(error)
+    else:
+        failures = _outside_day(frame, day)
+    if failures:
         first = failures[0]
         raise SchemaError(
             f"stage '{rules.stage}', {key.device} {key.domain}: column '{first['column']}' breaks "
             f"the schema ({first['check']}, {first['count']} times)",
             "nothing was written; this is a defect of the treatment, please report it",
             failures,
-        ) from None
+        )
 
 
 @functools.lru_cache(maxsize=512)
@@ -136,6 +142,21 @@ def _schema(
         numeric = found in {"Int64", "Float64"}
         fields[name] = pa.Column(expected, checks=checks if numeric else [], nullable=True)
     return pa.DataFrameSchema(fields, strict=True, ordered=True)
+
+
+def _outside_day(frame: pl.DataFrame, day: date) -> list[dict[str, object]]:
+    """Rows of other days than the partition's; apart from the schema, which serves all days."""
+    outside = frame["ts"].filter(frame["ts"].dt.date() != day)
+    if outside.is_empty():
+        return []
+    return [
+        {
+            "column": "ts",
+            "check": f"within {day} UTC",
+            "count": len(outside),
+            "examples": [str(instant) for instant in outside.head(_EXAMPLES)],
+        }
+    ]
 
 
 def _strictly_rising(data: Any) -> pl.LazyFrame:  # noqa: ANN401 - pandera's PolarsData

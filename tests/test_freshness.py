@@ -62,7 +62,7 @@ def test_what_was_just_made_is_fresh(home):
 
 def test_a_new_day_is_missing_where_its_input_is_there(home):
     home.write_raw(DAYS[2])
-    assert stale(home) == {("parsed", 22, "missing"), ("duckdb", 22, "not loaded")}
+    assert stale(home) == {("parsed", 22, "missing")}
     assert stale(home, raw=False) == set()
 
 

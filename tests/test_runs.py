@@ -209,23 +209,6 @@ def test_rows_that_went_away_take_their_files_along(lab):
     assert {key.device for key in lab.frames("40_aggregated", D2)} == {"pil-90", "pil-98"}
 
 
-def test_full_replace_empties_the_folders_of_its_stages_first(lab):
-    flow = lab.flow(*FULL)
-    lab.run_well(flow, D1, D2)
-    old_fit = current_fit(lab.home.dataset("DS").stage("35_normalized"))
-    lab.raw_days(D3, level=500)
-
-    lab.run_well(flow, D2, D3, full_replace=True)
-
-    dataset = lab.home.dataset("DS")
-    for stage in flow.stages:
-        assert stage_days(dataset.stage(stage.output)) == [D2, D3]
-    new_fit = current_fit(dataset.stage("35_normalized"))
-    assert new_fit.sha256 != old_fit.sha256
-    assert old_fit.path.is_file()
-    assert (new_fit.content["first"], new_fit.content["last"]) == ("2025-03-02", "2025-03-03")
-
-
 def test_a_fit_is_made_once_from_all_days_and_again_when_asked(lab):
     lab.raw_days(D2, level=300)
     flow = lab.flow(PARSE, CLEAN, NORMALIZE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -13,6 +13,7 @@ from procezo_assets.datasets import PartKey
 from procezo_assets.errors import SchemaError
 from procezo_assets.schemas import StageRules, check_schema, stage_rules
 
+DAY = date(2026, 1, 25)
 KEY = PartKey("pil-90", "bio_signal")
 RULES = StageRules("clean", unique_ts=True, domains={"bio_signal": "int"}, bounds={})
 
@@ -24,17 +25,17 @@ def frame_of(seconds=(0, 1), **columns):
 
 def failures_of(frame, rules=RULES):
     with pytest.raises(SchemaError) as caught:
-        check_schema(rules, KEY, frame)
+        check_schema(rules, KEY, frame, day=DAY)
     return {(one["column"], one["check"]) for one in caught.value.failures}
 
 
 def test_sound_frames():
-    check_schema(RULES, KEY, frame_of(m0=[1, None]))
-    check_schema(RULES, KEY, frame_of(seconds=()))
-    check_schema(RULES, KEY, frame_of(m0=[1, 2], m0__is_interpolated=[True, False]))
-    check_schema(RULES, PartKey("x", "other"), frame_of(a=[1.5, None], b=["x", None]))
+    check_schema(RULES, KEY, frame_of(m0=[1, None]), day=DAY)
+    check_schema(RULES, KEY, frame_of(seconds=()), day=DAY)
+    check_schema(RULES, KEY, frame_of(m0=[1, 2], m0__is_interpolated=[True, False]), day=DAY)
+    check_schema(RULES, PartKey("x", "other"), frame_of(a=[1.5, None], b=["x", None]), day=DAY)
     rules = StageRules("parsed", unique_ts=False, domains={}, bounds={})
-    check_schema(rules, KEY, frame_of(seconds=(0, 0), m0=[1, 2]))
+    check_schema(rules, KEY, frame_of(seconds=(0, 0), m0=[1, 2]), day=DAY)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_a_breach_names_column_and_check(frame, column, check):
 
 def test_a_breach_in_words():
     with pytest.raises(SchemaError) as caught:
-        check_schema(RULES, KEY, frame_of(seconds=(0, 0, 1, 1)))
+        check_schema(RULES, KEY, frame_of(seconds=(0, 0, 1, 1)), day=DAY)
 
     assert str(caught.value).startswith(
         "stage 'clean', pil-90 bio_signal: column 'ts' breaks the schema "
@@ -66,7 +67,7 @@ def test_a_breach_in_words():
 def test_bounds():
     rules = StageRules("x", unique_ts=True, domains={}, bounds={"bio_signal": (0, 800)})
 
-    check_schema(rules, KEY, frame_of(m0=[0, 800], flag=[True, False]))
+    check_schema(rules, KEY, frame_of(m0=[0, 800], flag=[True, False]), day=DAY)
     ((column, _),) = failures_of(frame_of(m0=[0, 801]), rules)
     assert column == "m0"
 

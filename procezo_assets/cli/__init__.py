@@ -76,6 +76,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left, as `head` does
         sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename or 'the disk'}; look at it there", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

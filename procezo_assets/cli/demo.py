@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
-from procezo_assets.cli.flow import Plan, print_outcomes, run_plan
+from procezo_assets.cli.flow import print_outcomes, run_plan
 from procezo_assets.cli.home import current_home, load
 from procezo_assets.cli.output import print_table
 from procezo_assets.datasets import Dataset, Home, PartKey
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
+from procezo_assets.plans import Plan
 from procezo_assets.plots import write_day_png
 from procezo_assets.sample import DATASET, DAYS, DEVICES, write_sample
 from procezo_assets.settings import load_settings

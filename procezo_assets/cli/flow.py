@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,40 +13,14 @@ from procezo_assets.cli.output import counts_text, print_json, print_table
 from procezo_assets.datasets import Home
 from procezo_assets.errors import (
     DatasetError,
-    FlowError,
-    PartitionError,
     ProcezoError,
     did_you_mean,
 )
-from procezo_assets.flows import Flow, Stage
-from procezo_assets.freshness import Stale, affected_stages, known_days, stale_partitions
-from procezo_assets.raw.source import RawSource
-from procezo_assets.runs import raw_source, today
+from procezo_assets.flows import Flow
+from procezo_assets.plans import Plan, Planner
 
 if TYPE_CHECKING:
     from procezo_assets.orchestration.launch import Outcome
-
-# starting a run costs seconds, an empty day nearly nothing: short gaps are bridged
-_BRIDGED_DAYS = 7
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One run: contiguous days of a dataset.
-
-    Args:
-        dataset: The dataset's name.
-        first: First day.
-        last: Last day.
-        stages: Which stages.
-        stale: What is missing or stale, where that is why it runs.
-    """
-
-    dataset: str
-    first: date
-    last: date
-    stages: tuple[Stage, ...]
-    stale: tuple[Stale, ...] = ()
 
 
 @click.command()
@@ -113,18 +86,14 @@ def flow(
     plans = [
         plan
         for dataset in _datasets(home, chosen, datasets)
-        for plan in _plans(
-            home=home,
+        for plan in Planner(
             flow=chosen,
-            name=dataset,
-            stages=stages,
-            first=first,
-            last=last,
+            dataset=home.existing_dataset(dataset),
+            stages=tuple(stages),
             params=params,
-            only_stale=only_stale,
-            # a fit is made from all days: they must be of one run
-            in_one=full_replace or any(stage.treatment.fit for stage in stages),
-        )
+            refit=refit,
+            full_replace=full_replace,
+        ).plans(first, last, only_stale=only_stale)
     ]
     if dry_run and plans:
         _print_plans(chosen, plans, output_format)
@@ -137,10 +106,7 @@ def flow(
             err=True,
         )
         return
-    outcomes = [
-        (plan, run_plan(home, chosen, plan, params, refit=refit, full_replace=full_replace))
-        for plan in plans
-    ]
+    outcomes = [(plan, run_plan(home, chosen, plan, params)) for plan in plans]
     print_outcomes(chosen, outcomes, output_format)
     failed = [(plan, outcome) for plan, outcome in outcomes if not outcome.success]
     if failed:
@@ -158,9 +124,6 @@ def run_plan(
     flow: Flow,
     plan: Plan,
     params: dict[str, Any],
-    *,
-    refit: bool = False,
-    full_replace: bool = False,
 ) -> Outcome:
     """Run a plan in Dagster, with a progress bar."""
     from procezo_assets.cli.progress import progress_bar  # noqa: PLC0415
@@ -181,8 +144,7 @@ def run_plan(
         last=plan.last,
         stages=plan.stages,
         run_params=params,
-        refit=refit,
-        full_replace=full_replace,
+        refit=plan.refit,
     )
     with progress_bar("stages of days", days * len(plan.stages)) as advance:
         return launch(home, request, advance)
@@ -221,23 +183,6 @@ def print_outcomes(
                 click.echo(f"warning, {stage.stage}: {warning}", err=True)
 
 
-def all_days(flow: Flow, dataset_days: Iterable[date], source: RawSource | None) -> list[date]:
-    """The days that raw rows or files of stages are of, within the flow's partitions."""
-    days = {*dataset_days, *(source.days if source is not None else ())}
-    return sorted(day for day in days if flow.start <= day <= today())
-
-
-def spans(days: Sequence[date], *, bridged: int = 0) -> list[tuple[date, date]]:
-    """Group sorted days into ranges, across gaps of at most `bridged` days."""
-    ranges: list[tuple[date, date]] = []
-    for day in days:
-        if ranges and day - ranges[-1][1] <= timedelta(days=bridged + 1):
-            ranges[-1] = (ranges[-1][0], day)
-        else:
-            ranges.append((day, day))
-    return ranges
-
-
 def _datasets(home: Home, flow: Flow, asked: Sequence[str]) -> list[str]:
     found = flow.datasets(home)
     for name in asked:
@@ -253,55 +198,6 @@ def _datasets(home: Home, flow: Flow, asked: Sequence[str]) -> list[str]:
             f"put raw files under {home.datasets}/{flow.patterns[0]}/00_raw/",
         )
     return list(dict.fromkeys(asked)) or found
-
-
-def _plans(
-    *,
-    home: Home,
-    flow: Flow,
-    name: str,
-    stages: Sequence[Stage],
-    first: date | None,
-    last: date | None,
-    params: dict[str, Any],
-    only_stale: bool,
-    in_one: bool,
-) -> list[Plan]:
-    dataset = home.existing_dataset(name)
-    source: RawSource | None = None
-    if any(stage.treatment.kind == "source" for stage in stages):
-        source = raw_source(flow, dataset, params)
-    if source is not None:
-        source.scan()
-    days = all_days(flow, known_days(flow, dataset, stages), source)
-    _check_asked(flow, first, last)
-    days = [day for day in days if (not first or day >= first) and (not last or day <= last)]
-    if not only_stale:
-        if not days and (first or last):
-            raise PartitionError(
-                f"dataset '{name}' has no rows between {first or 'its start'} and {last or 'now'}",
-                "see procezo status",
-            )
-        bridged = len(days) and (days[-1] - days[0]).days if in_one else _BRIDGED_DAYS
-        return [
-            Plan(name, start, end, tuple(stages)) for start, end in spans(days, bridged=bridged)
-        ]
-    if source is not None:
-        source.want(days)
-    stale = stale_partitions(flow, dataset, stages, days, source=source, run_params=params)
-    plans = []
-    for start, end in spans(sorted({one.day for one in stale})):
-        here = tuple(one for one in stale if start <= one.day <= end)
-        plans.append(Plan(name, start, end, tuple(affected_stages(flow, stages, here)), here))
-    return plans
-
-
-def _check_asked(flow: Flow, first: date | None, last: date | None) -> None:
-    for option, day in (("--from", first), ("--to", last)):
-        if day and day < flow.start and option == "--to":
-            raise FlowError(f"{option} {day} is before the flow's start {flow.start}")
-        if day and day > today() and option == "--from":
-            raise FlowError(f"{option} {day} is in the future")
 
 
 def _print_plans(flow: Flow, plans: Sequence[Plan], output_format: str) -> None:

@@ -8,7 +8,7 @@ import re
 import click
 
 from procezo_assets.cli.home import current_home
-from procezo_assets.errors import FlowError
+from procezo_assets.errors import DatasetError, FlowError
 
 _STEPS = (
     "parse",
@@ -29,6 +29,12 @@ def init(dataset: str, name: str | None) -> None:
     """Make the folder of DATASET for raw files, and a flow file to start from."""
     home = current_home()
     made = home.dataset(dataset)
+    for name_above in home.dataset_names():
+        if dataset.startswith(f"{name_above}/") or name_above.startswith(f"{dataset}/"):
+            raise DatasetError(
+                f"'{dataset}' and the dataset '{name_above}' would lie in one another",
+                "put them side by side",
+            )
     name = name or re.sub(r"[^a-z0-9_-]+", "-", dataset.lower()).strip("-_") or "flow"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise FlowError(f"'{name}' cannot be a flow's name", "use letters, digits, '_' and '-'")

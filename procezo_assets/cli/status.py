@@ -14,7 +14,7 @@ from procezo_assets.cli.output import print_json, print_table, size_text
 from procezo_assets.datasets import Home, part_files, raw_files, stage_days
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import known_days, stale_partitions
-from procezo_assets.stores.loads import loaded_days
+from procezo_assets.stores.loads import read_record
 
 RAW = "raw"
 
@@ -99,7 +99,7 @@ def _stage_files(folder: Path, stage: Stage) -> tuple[list[date], list[Path]]:
             for path in (folder.iterdir() if folder.is_dir() else [])
             if path.suffix in {".csv", ".parquet"} and not path.name.startswith(".")
         ]
-        return sorted(loaded_days(folder)), exported
+        return sorted(read_record(folder).days), exported
     days = stage_days(folder)
     return days, [path for day in days for path in part_files(folder, day).values()]
 

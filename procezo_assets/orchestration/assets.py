@@ -4,7 +4,6 @@ One op works partition by partition because ranged runs of separate ops record e
 range as materialized even where one failed, and start no later stage for any day.
 """
 
-import traceback
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date
@@ -41,7 +40,6 @@ class FlowRunConfig(dg.Config):
 
     params: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
     refit: bool = False
-    full_replace: bool = False
 
 
 def stage_key(flow: Flow, stage: Stage) -> dg.AssetKey:
@@ -84,7 +82,6 @@ def flow_assets(flow: Flow, home: Home) -> dg.AssetsDefinition:
             days={home.existing_dataset(name): found for name, found in days.items()},
             run_params=config.params,
             refit=config.refit,
-            full_replace=config.full_replace,
         )
         flow.check_run_params(config.params)
         reporter = _Reporter(context, work)
@@ -227,5 +224,5 @@ class _Reporter:
         self._context.log.error(
             "%s %s failed at %s: %s", event.dataset, event.day, event.stage.name, event.reason
         )
-        trace = "".join(traceback.format_exception(event.error))
-        self._context.log.debug(trace)
+        if event.trace:
+            self._context.log.debug(event.trace)

@@ -19,7 +19,8 @@ from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 
-from procezo_assets.datasets import Home
+from procezo_assets.datasets import Home, identifier
+from procezo_assets.errors import HomeError
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.orchestration.assets import op_name, stage_key
 from procezo_assets.orchestration.checks import check_warnings
@@ -47,7 +48,6 @@ class Request:
         stages: Which stages.
         run_params: Parameters of this run, over all others.
         refit: Whether fits are made anew.
-        full_replace: Whether the stages' folders are emptied first.
     """
 
     flow: Flow
@@ -57,7 +57,6 @@ class Request:
     stages: Sequence[Stage]
     run_params: Mapping[str, Any]
     refit: bool = False
-    full_replace: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,14 @@ class Outcome:
 
 def prepare_instance(home: Home) -> None:
     """Make the home Dagster's own home where DAGSTER_HOME names no other, with our settings."""
-    if load_settings().dagster_home is None:
+    given = load_settings().dagster_home
+    if given is None:
         os.environ["DAGSTER_HOME"] = str(home.path)
+    elif not given.is_absolute() or not given.is_dir():
+        raise HomeError(
+            f"DAGSTER_HOME {given} is not the absolute path of a folder",
+            "make it, or unset the variable to use the home folder",
+        )
     os.environ.setdefault(KEEP_PRINTED, "0")
     if Path(os.environ["DAGSTER_HOME"]) == home.path:
         place("dagster.yaml", home.path / "dagster.yaml")
@@ -152,8 +157,7 @@ def launch(
 @lru_cache(maxsize=4)
 def flow_job_of(home: str, flow: str) -> dg.JobDefinition:
     """Build a flow's job; Dagster calls it, several times a run, wherever it runs the job."""
-    identifier = "".join(c if c.isascii() and c.isalnum() else "_" for c in flow)
-    return build_defs(Home(Path(home))).resolve_job_def(identifier)
+    return build_defs(Home(Path(home))).resolve_job_def(identifier(flow))
 
 
 def _create_run(
@@ -193,7 +197,6 @@ def _run_config(request: Request) -> dict[str, Any]:
                 "config": {
                     "params": dict(request.run_params),
                     "refit": request.refit,
-                    "full_replace": request.full_replace,
                 }
             }
         },

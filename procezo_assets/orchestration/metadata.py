@@ -149,7 +149,9 @@ def _plot(done: StageDone) -> Metadata:
     """Draw the day before and after for the column that lost most values."""
     best: tuple[int, PartKey, str] | None = None
     for key, after in done.after.items():
-        before = done.before[key]
+        before = done.before.get(key)
+        if before is None:
+            continue  # a user's own `clean` may make domains that were not there
         column = most_changed_column(before, after)
         if column is None:
             continue

@@ -24,9 +24,8 @@ def runs_to_prune(instance: dg.DagsterInstance, *, before: datetime) -> list[str
         for record in instance.get_run_records(dg.RunsFilter(created_before=before))
         if record.dagster_run.is_finished
     ]
-    if not old:
-        return []
-    return [run_id for run_id in old if run_id not in _runs_on_show(instance)]
+    shown = _runs_on_show(instance) if old else set()
+    return [run_id for run_id in old if run_id not in shown]
 
 
 def _runs_on_show(instance: dg.DagsterInstance) -> set[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from pathlib import Path
 
 import polars as pl
 
@@ -101,6 +104,11 @@ class RawSource:
         self._kept_bytes = 0
         self._uses: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._scanning = threading.Lock()
+        self._on_read: Callable[[RawLines], None] | None = None
+        self._counted: dict[str, FileCounts] = {}
+        self._stats: dict[str, tuple[int, int] | None] = {}
+        self.scanned_ns = 0
 
     def scan(self, on_read: Callable[[RawLines], None] | None = None) -> None:
         """Read every file and count its lines, days and duplicates.
@@ -108,23 +116,49 @@ class RawSource:
         Args:
             on_read: Called with each file's lines, for instance to keep what is quarantined.
         """
-        found = [
-            RawFile(path, name, device_name(name, self.params, dataset=self.dataset.name))
-            for path in raw_files(self.dataset)
-            for name in [path.relative_to(self.dataset.raw).as_posix()]
-        ]
-        with ThreadPoolExecutor(_READERS) as readers:
-            counts = list(readers.map(lambda file: self._count(file, on_read), found))
+        self._on_read = on_read
+        self.scan_changes()
+
+    def scan_changes(self) -> None:
+        """Read the files that are new or changed since the last scan, and forget those gone."""
+        with self._scanning:
+            started = time.time_ns()
+            found = [self._raw_file(path) for path in raw_files(self.dataset)]
+            stats = {file.name: _stat(file.path) for file in found}
+            known = {
+                file.name: self._counted[file.name]
+                for file in found
+                if file.name in self._counted
+                and stats[file.name] is not None
+                and stats[file.name] == self._stats[file.name]
+            }
+            unread = [file for file in found if file.name not in known]
+            for file in unread:
+                self._forget(file.name)
+            self.unreadable = {file: e for file, e in self.unreadable.items() if file not in unread}
+            with ThreadPoolExecutor(_READERS) as readers:
+                for counted in readers.map(self._count, unread):
+                    if counted is not None:
+                        known[counted.file.name] = counted
+            self._counted, self._stats = known, stats
+            self.files = self._without_repeats(known[name] for name in sorted(known))
+            self.scanned_ns = started
+
+    def _raw_file(self, path: Path) -> RawFile:
+        name = _printable(path.relative_to(self.dataset.raw).as_posix())
+        return RawFile(path, name, device_name(name, self.params, dataset=self.dataset.name))
+
+    def _without_repeats(self, counts: Iterable[FileCounts]) -> dict[str, FileCounts]:
+        """Mark files that are the same as an earlier one of their device."""
+        files: dict[str, FileCounts] = {}
         first_of: dict[tuple[str, str], str] = {}
         for counted in counts:
-            if counted is None:
-                continue
             name = counted.file.name
             earlier = first_of.setdefault((counted.file.device, counted.sha256), name)
             if earlier != name:
-                counted = FileCounts(**{**vars(counted), "same_as": earlier})  # noqa: PLW2901
                 self._forget(name)
-            self.files[name] = counted
+            files[name] = replace(counted, same_as=None if earlier == name else earlier)
+        return files
 
     @property
     def days(self) -> list[date]:
@@ -173,17 +207,15 @@ class RawSource:
             counts.setdefault(counted.file.device, FieldCounts()).add(met)
         return {device: _device_day(pieces[device], counts[device]) for device in sorted(pieces)}
 
-    def _count(
-        self, file: RawFile, on_read: Callable[[RawLines], None] | None
-    ) -> FileCounts | None:
+    def _count(self, file: RawFile) -> FileCounts | None:
         try:
             lines = read_lines(file, self.params, self.limits)
         except RawFileError as error:
             self.unreadable[file] = error
             return None
-        if on_read is not None:
+        if self._on_read is not None:
             try:
-                on_read(lines)
+                self._on_read(lines)
             except OSError as error:
                 self.unreadable[file] = RawFileError(
                     f"raw file {file.path}: its quarantine cannot be written: {error}",
@@ -216,8 +248,9 @@ class RawSource:
                 self._kept_bytes += lines.size
 
     def _forget(self, name: str) -> None:
-        lines = self._kept.pop(name, None)
-        self._kept_bytes -= lines.size if lines else 0
+        with self._lock:
+            lines = self._kept.pop(name, None)
+            self._kept_bytes -= lines.size if lines else 0
 
     def _lines(self, counted: FileCounts) -> RawLines:
         name = counted.file.name
@@ -225,16 +258,17 @@ class RawSource:
             lines = self._kept.get(name)
         if lines is None:
             lines = read_lines(counted.file, self.params, self.limits)
-            if lines.sha256 != counted.sha256:
-                raise RawFileError(
-                    f"raw file {counted.file.path} changed while it was read",
-                    "run again when its writer is done",
-                )
             self._keep(lines)
+        if lines.sha256 != counted.sha256:
+            raise RawFileError(
+                f"raw file {counted.file.path} changed while it was read",
+                "run again when its writer is done",
+            )
         with self._lock:
             self._uses[name] -= 1
-            if self._uses[name] == 0:
-                self._forget(name)
+            last_use = self._uses[name] == 0
+        if last_use:
+            self._forget(name)
         return lines
 
 
@@ -246,3 +280,23 @@ def _device_day(pieces: list[pl.DataFrame], counts: FieldCounts) -> DeviceDay:
 
 def _instant(value: object) -> datetime | None:
     return value if isinstance(value, datetime) else None
+
+
+def _stat(path: Path) -> tuple[int, int] | None:
+    """Size and time of change; None where the file cannot be asked, which counts as changed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_size, found.st_mtime_ns)
+
+
+def _printable(name: str) -> str:
+    """A name that parquet and JSON can hold; one that is no UTF-8 is told apart by a hash."""
+    raw = os.fsencode(name)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        path, dot, ending = raw.decode(errors="replace").rpartition(".")
+        mark = hashlib.sha256(raw).hexdigest()[:8]
+        return f"{mark}-{ending}" if not dot else f"{path}~{mark}.{ending}"

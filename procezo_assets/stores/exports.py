@@ -159,6 +159,7 @@ class _Exporting:
             dataset=self.input.dataset,
             rows={day: count for day, count in self.rows.items() if day not in self.failed},
             tables=tuple(self.files),
+            files=tuple(self.input.output.parent / name for name in self.files),
             failed=self.failed,
             warnings=tuple(self.warnings),
         )

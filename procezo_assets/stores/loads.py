@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
@@ -58,6 +59,7 @@ class Loaded:
         dataset: The dataset's name.
         rows: Rows loaded, by day.
         tables: The tables or files that hold them now, for people.
+        files: The files that hold them now; where one is gone, the days count as not loaded.
         failed: Days that could not be loaded, with the reason of each.
         warnings: What a person should look at, a sentence each.
     """
@@ -65,35 +67,64 @@ class Loaded:
     dataset: str
     rows: Mapping[date, int]
     tables: tuple[str, ...]
+    files: tuple[Path, ...] = ()
     failed: Mapping[date, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
-def loaded_days(stage_folder: Path) -> dict[date, str]:
-    """Read which days a loading stage has loaded, each with the digest of what it loaded."""
+@dataclass(frozen=True)
+class LoadRecord:
+    """What a loading stage remembers of one dataset, as JSON beside its exports.
+
+    Args:
+        days: Digest of what was loaded, by day; days without any files are not listed.
+        targets: Files that the loads went to or made, relative to the home.
+    """
+
+    days: Mapping[date, str]
+    targets: tuple[str, ...] = ()
+
+
+def read_record(stage_folder: Path) -> LoadRecord:
+    """Read what a loading stage remembers; nothing where it cannot be read."""
     try:
         content = json.loads((stage_folder / _FILE).read_bytes())
-        return {date.fromisoformat(day): str(digest) for day, digest in content.items()}
-    except (OSError, ValueError, AttributeError):
-        return {}  # unknown: the days count as not loaded, and loading again is harmless
+        days = {date.fromisoformat(day): str(digest) for day, digest in content["days"].items()}
+        return LoadRecord(days, tuple(content["targets"]))
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return LoadRecord({})  # the days count as not loaded, and loading again is harmless
 
 
-def record_loaded(home: Home, stage_folder: Path, days: Mapping[date, str]) -> None:
-    """Record days as loaded."""
-    name = hashlib.sha256(str(stage_folder).encode()).hexdigest()[:16]
-    lock = home.state / "locks" / f"loaded-{name}.lock"
+def record_loaded(given: StageInput, days: Iterable[date], identity: str, result: Loaded) -> None:
+    """Remember days as loaded.
+
+    Args:
+        given: What was to be loaded.
+        days: Which days were.
+        identity: How and where to (see `load_digest`).
+        result: What the treatment handed back.
+    """
+    name = hashlib.sha256(str(given.output).encode()).hexdigest()[:16]
+    lock = given.home.state / "locks" / f"loaded-{name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
-        known = loaded_days(stage_folder) | dict(days)
-        content = {str(day): known[day] for day in sorted(known)}
-        write_atomically(stage_folder / _FILE, (json.dumps(content, indent=0) + "\n").encode())
+        known = dict(read_record(given.output).days)
+        for day in days:
+            known.pop(day, None)
+            if given.parts(day):
+                known[day] = load_digest(given.folder, day, identity)
+        content = {
+            "days": {str(day): known[day] for day in sorted(known)},
+            "targets": [os.path.relpath(path, given.home.path) for path in result.files],
+        }
+        write_atomically(given.output / _FILE, (json.dumps(content, indent=0) + "\n").encode())
 
 
-def load_digest(input_folder: Path, day: date, parameters_hash: str) -> str:
-    """Hash what a loading stage would load of a day: the provenance of its files, and how."""
+def load_digest(input_folder: Path, day: date, identity: str) -> str:
+    """Hash what a loading stage would load of a day: the provenance of its files, how, where to."""
     described = [
         [*(part or "" for part in key), asdict(found) if (found := read_provenance(path)) else None]
         for key, path in part_files(input_folder, day).items()
     ]
-    text = json.dumps([described, parameters_hash], sort_keys=True)
+    text = json.dumps([described, identity], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

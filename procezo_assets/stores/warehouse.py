@@ -15,7 +15,7 @@ import duckdb
 from filelock import FileLock, Timeout
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
-from procezo_assets.datasets import Home
+from procezo_assets.datasets import Home, identifier
 from procezo_assets.errors import StoreError
 
 BUSY_WAIT_S = 30.0
@@ -129,7 +129,7 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 def schema_name(flow: str) -> str:
     """Name the schema of a flow: its name with everything outside `[A-Za-z0-9_]` as `_`."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", flow)
+    return identifier(flow)
 
 
 def quote_identifier(*names: str) -> str:

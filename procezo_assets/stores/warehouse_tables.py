@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -65,11 +66,9 @@ def load(
     with connect_for_loading(inputs[0].home, busy_wait_s=busy_wait_s) as connection:
         loading = _Loading(connection, inputs, domains=domains, windows=windows)
         loaded = loading.run()
-        if not views:
-            return loaded
-        warnings = refresh_views(connection, inputs, domains=domains)
+        warnings = refresh_views(connection, inputs, domains=domains) if views else []
     return [
-        Loaded(one.dataset, one.rows, one.tables, one.failed, (*one.warnings, *warnings))
+        replace(one, files=(inputs[0].home.warehouse,), warnings=(*one.warnings, *warnings))
         for one in loaded
     ]
 

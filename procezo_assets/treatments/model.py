@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import polars as pl
 
+from procezo_assets.datasets import Home
 from procezo_assets.errors import TreatmentError
-from procezo_assets.parameters import Parameters
+from procezo_assets.parameters import Parameters, parameters_hash
 from procezo_assets.treatments.treated import Frame, Treated, count_differences
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class PartAbout:
 BUILT_IN = "built in"
 
 Kind = Literal["source", "frame", "folder", "load"]
+Target = Callable[[Any, Home], str]
 DomainsNamed = Callable[[Any], Iterable[str]]
 FitFunction = Callable[[Mapping[str, pl.LazyFrame], Any], Fit]
 Bounds = Callable[[Any, str], tuple[float | None, float | None] | None]
@@ -66,6 +68,8 @@ class Treatment:
         unique_ts: Tells of its parameters whether timestamps are unique afterwards; None keeps
             what the input stage promises.
         domains_named: The domains that a person's parameters name, which must be there.
+        target: Names where a loading treatment loads to, without secrets.
+        one_dataset_only: Why a loading treatment cannot hold several datasets, where it cannot.
         origin: Where it comes from: `built in` or a path.
     """
 
@@ -83,6 +87,8 @@ class Treatment:
     keeps_types: bool = False
     unique_ts: Callable[[Any], bool] | None = None
     domains_named: DomainsNamed | None = None
+    target: Target | None = None
+    one_dataset_only: Callable[[Any], str | None] | None = None
     origin: str = BUILT_IN
 
     def apply(
@@ -109,11 +115,19 @@ class Treatment:
         if isinstance(result, Treated):
             return result
         if isinstance(result, pl.DataFrame):
-            return count_differences(frame, result)
+            # counted as the null that it becomes
+            cleared = result.with_columns(pl.selectors.float().fill_nan(None))
+            return count_differences(frame, cleared)
         raise TreatmentError(
             f"treatment '{self.name}' returned {type(result).__name__}",
             "return a frame with the column ts",
         )
+
+
+def load_identity(treatment: Treatment, params: Parameters, home: Home) -> str:
+    """How and where a loading treatment loads: hash of its parameters, and its target."""
+    target = treatment.target(params, home) if treatment.target else ""
+    return f"{parameters_hash(params)} {target}"
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -205,6 +219,8 @@ def loader(
     aliases: Sequence[tuple[str, str]] = (),
     inputs: Sequence[str] = ("40_aggregated",),
     output: str,
+    target: Target | None = None,
+    one_dataset_only: Callable[[Any], str | None] | None = None,
 ) -> Callable[[F], F]:
     """Register a function `(inputs, params)` that acts on many days at the end of a run.
 
@@ -216,6 +232,8 @@ def loader(
         aliases: Other names that flows may call it, each with its standard output folder.
         inputs: The standard input folders, the preferred first.
         output: The standard output folder.
+        target: Names where it loads to, without secrets; a change makes its days stale.
+        one_dataset_only: Tells of the parameters why they cannot hold several datasets.
     """
 
     def mark(function: F) -> F:
@@ -229,6 +247,8 @@ def loader(
                 inputs=tuple(inputs),
                 output=folder,
                 summary=_first_line(function),
+                target=target,
+                one_dataset_only=one_dataset_only,
             )
             for name, folder in [(function.__name__, output), *aliases]
         ]

@@ -82,8 +82,15 @@ def load_registry(home: Home) -> Registry:
             problems[path.stem] = error
             found.pop(path.stem, None)  # an override that fails is no reason to run the built-in
         else:
-            found.update({treatment.name: treatment for treatment in own})
+            found.update({one.name: _in_place_of(built_in().get(one.name), one) for one in own})
     return Registry(found, problems)
+
+
+def _in_place_of(built_in: Treatment | None, own: Treatment) -> Treatment:
+    """Let a treatment that overrides a built-in one stand at its folders, unless it says others."""
+    if built_in is None:
+        return own
+    return replace(own, inputs=own.inputs or built_in.inputs, output=own.output or built_in.output)
 
 
 def _load_native(path: Path) -> list[Treatment]:

@@ -251,13 +251,3 @@ def test_a_fit_is_kept_until_a_run_is_asked_to_refit(small):
     day = f"35_normalized/domain=bio_signal/day={DAYS[0]}/"
     changed = [n for n, d in small.digests().items() if day in n and before[n] != d]
     assert len(changed) == 1
-
-
-def test_a_full_replace_run_leaves_nothing_of_earlier_ones(small):
-    small.write_flow(PARSE, CLEAN)
-    small.write_raw(DAYS[0], device="pil-98")
-    assert small.launch(DAYS[0], DAYS[-1]).success
-    small.raw_file(f"DS-1_pil-90_{DAYS[1]}.csv").unlink()
-    assert small.launch(DAYS[0], full_replace=True).success
-    assert part_days(small, "20_clean") == {f"day={DAYS[0]}"}
-    assert len(list(small.stage("20_clean").rglob("*.parquet"))) == 4

@@ -10,47 +10,81 @@ import polars as pl
 import pytest
 
 from procezo_assets.datasets import Home, PartKey
-from procezo_assets.stores.loads import load_digest, loaded_days, record_loaded
+from procezo_assets.stores.loads import (
+    Loaded,
+    LoadRecord,
+    StageInput,
+    load_digest,
+    read_record,
+    record_loaded,
+)
 from procezo_assets.stores.parquet import Provenance, write_partition
 
 DAY = date(2026, 1, 25)
+RESULT = Loaded("DS", {}, ())
 KEY = PartKey("a", "bio", "1h")
 MADE = Provenance("f", "aggregated", "aggregate", "1", "cafe", "f00d", 1)
 
 
-def write(folder, made=MADE, key=KEY):
+def write(folder, made=MADE, key=KEY, day=DAY):
     frame = pl.DataFrame(
         {"ts": [datetime(2026, 1, 25, tzinfo=UTC)]},
         schema_overrides={"ts": pl.Datetime("us", "UTC")},
     )
-    write_partition(folder, DAY, {key: frame}, {key: made})
+    write_partition(folder, day, {key: frame}, {key: made})
 
 
-def test_days_are_recorded_and_read_back(tmp_path):
-    home, folder = Home(tmp_path), tmp_path / "50_duckdb"
-    assert loaded_days(folder) == {}
+def given(home, *days):
+    folder = home / "datasets" / "DS"
+    return StageInput(
+        home=Home(home),
+        flow="f",
+        dataset="DS",
+        stage="aggregated",
+        folder=folder / "40_aggregated",
+        output=folder / "50_duckdb",
+        days=days,
+        step="duckdb",
+    )
 
-    record_loaded(home, folder, {DAY: "x"})
-    record_loaded(home, folder, {date(2026, 1, 24): "y", DAY: "z"})
 
-    assert loaded_days(folder) == {date(2026, 1, 24): "y", DAY: "z"}
+def test_days_are_remembered_while_they_have_files(tmp_path):
+    one = given(tmp_path, DAY)
+    write(one.folder)
+    assert read_record(one.output) == LoadRecord({})
+
+    record_loaded(one, [DAY, DAY + timedelta(days=1)], "how", RESULT)
+
+    digest = load_digest(one.folder, DAY, "how")
+    assert read_record(one.output) == LoadRecord({DAY: digest})
+    (path,) = one.parts(DAY).values()
+    path.unlink()
+    record_loaded(one, [DAY], "how", RESULT)
+    assert read_record(one.output) == LoadRecord({})
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"soon": "x"}', "\0"])
+def test_what_must_be_there_is_remembered(tmp_path):
+    one = given(tmp_path, DAY)
+    record_loaded(one, [], "how", Loaded("DS", {}, (), files=(tmp_path / "warehouse.duckdb",)))
+    assert read_record(one.output).targets == ("warehouse.duckdb",)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"days": {"soon": "x"}, "targets": []}', "\0"])
 def test_a_damaged_record_counts_as_nothing_loaded(tmp_path, text):
     (tmp_path / "loaded.json").write_text(text)
 
-    assert loaded_days(tmp_path) == {}
+    assert read_record(tmp_path) == LoadRecord({})
 
 
 def test_runs_at_once_lose_no_day(tmp_path):
     days = [DAY + timedelta(days=number) for number in range(40)]
+    one = given(tmp_path, *days)
+    for day in days:
+        write(one.folder, day=day)
     with ThreadPoolExecutor(8) as threads:
-        list(
-            threads.map(lambda day: record_loaded(Home(tmp_path), tmp_path / "x", {day: "d"}), days)
-        )
+        list(threads.map(lambda day: record_loaded(one, [day], "how", RESULT), days))
 
-    assert sorted(loaded_days(tmp_path / "x")) == days
+    assert sorted(read_record(one.output).days) == days
 
 
 def test_the_digest_changes_with_what_would_be_loaded(tmp_path):

@@ -1,0 +1,174 @@
+"""Which runs a flow needs: of which days, through which stages, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from procezo_assets.datasets import Dataset
+from procezo_assets.errors import FlowError, PartitionError
+from procezo_assets.fits import has_fit
+from procezo_assets.flows import Flow, Stage
+from procezo_assets.freshness import Stale, affected_stages, known_days, stale_partitions
+from procezo_assets.raw.source import RawSource
+from procezo_assets.runs import raw_source, today
+
+# starting a run costs seconds, an empty day nearly nothing: short gaps are bridged
+_BRIDGED_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: contiguous days of a dataset.
+
+    Args:
+        dataset: The dataset's name.
+        first: First day.
+        last: Last day.
+        stages: Which stages.
+        stale: What is missing or stale, where that is why it runs.
+        refit: Whether the run makes its fits anew.
+    """
+
+    dataset: str
+    first: date
+    last: date
+    stages: tuple[Stage, ...]
+    stale: tuple[Stale, ...] = ()
+    refit: bool = False
+
+
+def spans(days: Sequence[date], *, bridged: int = 0) -> list[tuple[date, date]]:
+    """Group sorted days into ranges, across gaps of at most `bridged` days."""
+    ranges: list[tuple[date, date]] = []
+    for day in days:
+        if ranges and day - ranges[-1][1] <= timedelta(days=bridged + 1):
+            ranges[-1] = (ranges[-1][0], day)
+        else:
+            ranges.append((day, day))
+    return ranges
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Works out which runs a dataset needs.
+
+    Args:
+        flow: The flow.
+        dataset: One of its datasets.
+        stages: The stages that are asked for.
+        params: Parameters of the runs.
+        refit: Whether fits are made anew.
+        full_replace: Whether everything is made anew, and fits where the flow says `"fit": true`.
+    """
+
+    flow: Flow
+    dataset: Dataset
+    stages: tuple[Stage, ...]
+    params: dict[str, Any]
+    refit: bool
+    full_replace: bool
+
+    def plans(self, first: date | None, last: date | None, *, only_stale: bool) -> list[Plan]:
+        """List the runs, in the order in which they must be made."""
+        source: RawSource | None = None
+        if any(stage.treatment.kind == "source" for stage in self.stages):
+            source = raw_source(self.flow, self.dataset, self.params)
+        if source is not None:
+            source.scan()
+        _check_asked(self.flow, first, last)
+        days = [
+            day
+            for day in self._days(source)
+            if (not first or day >= first) and (not last or day <= last)
+        ]
+        if only_stale:
+            return self._stale_plans(days, source)
+        if not days and (first or last):
+            raise PartitionError(
+                f"dataset '{self.dataset.name}' has no rows between {first or 'its start'} and "
+                f"{last or 'now'}",
+                "see procezo status",
+            )
+        return self._split(spans(days, bridged=_BRIDGED_DAYS), self.stages)
+
+    def _days(self, source: RawSource | None) -> list[date]:
+        """The days that raw rows or files of stages are of, within the flow's partitions."""
+        days = {*known_days(self.flow, self.dataset, self.stages)}
+        days |= set(source.days if source is not None else ())
+        return sorted(day for day in days if self.flow.start <= day <= today())
+
+    def _stale_plans(self, days: list[date], source: RawSource | None) -> list[Plan]:
+        if source is not None:
+            source.want(days)
+        stale = stale_partitions(
+            self.flow, self.dataset, self.stages, days, source=source, run_params=self.params
+        )
+        stale += [
+            Stale(stage.name, day, "to be fitted again")
+            for stage in self.stages
+            if stage.treatment.fit is not None and self.refit
+            for day in days
+        ]
+        plans: list[Plan] = []
+        ranges = spans(sorted({one.day for one in stale}))
+        if any(self._fit_is_due(stage) for stage in affected_stages(self.flow, self.stages, stale)):
+            # the fit is made from all days, so that all go through a stage before any goes on
+            return self._split(ranges, affected_stages(self.flow, self.stages, stale), tuple(stale))
+        for start, end in ranges:
+            here = tuple(one for one in stale if start <= one.day <= end)
+            affected = affected_stages(self.flow, self.stages, here)
+            plans += self._split([(start, end)], affected, here)
+        return plans
+
+    def _split(
+        self,
+        ranges: Sequence[tuple[date, date]],
+        stages: Sequence[Stage],
+        stale: tuple[Stale, ...] = (),
+    ) -> list[Plan]:
+        """One run a range; where a fit is due, all ranges up to it before any goes through it."""
+        phases: list[list[Stage]] = [[]]
+        for stage in stages:
+            if len(ranges) > 1 and phases[-1] and self._fit_is_due(stage):
+                phases.append([])
+            phases[-1].append(stage)
+        return [
+            Plan(
+                dataset=self.dataset.name,
+                first=start,
+                last=end,
+                stages=tuple(phase),
+                stale=tuple(one for one in stale if start <= one.day <= end),
+                refit=start == ranges[0][0] and self._refits(phase),
+            )
+            for phase in phases
+            for start, end in ranges
+        ]
+
+    def _refits(self, stages: Sequence[Stage]) -> bool:
+        """Whether a run through some stages is to make fits anew."""
+        fitted = [stage for stage in stages if stage.treatment.fit is not None]
+        if not self.full_replace:
+            return self.refit and bool(fitted)
+        return self.refit or any(self._wants_fit(stage) for stage in fitted)
+
+    def _fit_is_due(self, stage: Stage) -> bool:
+        if stage.treatment.fit is None:
+            return False
+        missing = not has_fit(self.dataset.stage(stage.output))
+        return self.refit or (self._wants_fit(stage) and (self.full_replace or missing))
+
+    def _wants_fit(self, stage: Stage) -> bool:
+        params = self.flow.parameters(stage, self.dataset.name, self.params)
+        return bool(getattr(params, "fit", True))
+
+
+def _check_asked(flow: Flow, first: date | None, last: date | None) -> None:
+    for option, day in (("--from", first), ("--to", last)):
+        if day and day < flow.start and option == "--to":
+            raise FlowError(f"{option} {day} is before the flow's start {flow.start}")
+        if day and day > today() and option == "--from":
+            raise FlowError(f"{option} {day} is in the future")
