@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     type=click.Choice(["replace", "full-replace"]),
     default="replace",
     show_default=True,
-    help="full-replace empties the stages' folders first and fits anew.",
+    help="full-replace makes every day again, and fits anew where the flow says so.",
 )
 @click.option("--refit", is_flag=True, help="Make fits anew from all available days.")
 @params_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,6 +113,8 @@ def prepare_instance(home: Home) -> None:
             "make it, or unset the variable to use the home folder",
         )
     os.environ.setdefault(KEEP_PRINTED, "0")
+    # Ctrl-C leaves SQLite connections to the garbage collector, which complains of its own thread
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     if Path(os.environ["DAGSTER_HOME"]) == home.path:
         place("dagster.yaml", home.path / "dagster.yaml")
 

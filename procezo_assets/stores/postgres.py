@@ -14,6 +14,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from procezo_assets.stores.postgres_connection import DayRefusedError, in_transaction
+from procezo_assets.stores.postgres_memory import (
+    check_dataset,
+    read_memory,
+    tables_of,
+    write_memory,
+)
 from procezo_assets.stores.postgres_tables import (
     Table,
     check_name,
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Cursor
 
 TIDY_KEY = ("dataset", "device", "ts")
+_WIDE_SCHEMA = "public"
 
 
 def replace_tidy(
@@ -93,48 +100,95 @@ def replace_tidy(
 
 
 def replace_wide(
-    url: str, *, table: str, frame: pl.DataFrame, day: date, owned: Collection[str] = ()
-) -> int:
-    """Replace one UTC day in a wide table of the schema `public`.
+    url: str,
+    *,
+    tables: Mapping[str, pl.DataFrame],
+    owned: Mapping[str, Collection[str]],
+    dataset: str,
+    day: date,
+    origin: str,
+) -> dict[str, int]:
+    """Replace one UTC day of a dataset in the wide tables of one loading step.
 
-    Columns that the table has from elsewhere keep their values, and so do the rows of the day that
-    hold such values.
+    The tables are in the schema `public`. Columns that they have from elsewhere keep their values,
+    and so do the rows of the day that hold such values. Each table remembers, in its comment, its
+    dataset and the columns that each origin answers for.
 
     Args:
         url: The database.
-        table: The table's name, made where there is none.
-        frame: One row a timestamp: `ts` (datetime[us, UTC], unique), then values.
+        tables: By table, made where there is none, one row a timestamp: `ts` (datetime[us, UTC],
+            unique), then values.
+        owned: By table, columns that this load answers for beside those it writes and those it
+            wrote before: their values of the day become null.
+        dataset: The dataset's name; a table holds one.
         day: The UTC day that all rows lie in.
-        owned: Further columns that this load answers for: their values of the day become null.
+        origin: What loads, such as `valvometry/to_postgres`. The day's values also leave the tables
+            of the same origin and dataset that `tables` does not name.
 
     Returns:
-        Rows loaded.
+        Rows loaded, by table; 0 for those that only lost values.
 
     Raises:
-        DayRefusedError: Where the table cannot hold these rows.
+        DayRefusedError: Where the tables cannot hold these rows.
         TransientStoreError: Where the server cannot be reached.
-        StoreError: Where it refuses.
+        StoreError: Where it refuses, or where a table holds another dataset.
     """
-    check_name(table, "table")
-    target = Table("public", table)
-    typed = with_table_types(frame, target)
-    _refuse_repeated(typed, ["ts"], target)
+    frames: dict[Table, pl.DataFrame] = {}
+    derived: dict[Table, Collection[str]] = {}
+    for name in {*tables, *owned}:
+        check_name(name, "table")
+        derived[Table(_WIDE_SCHEMA, name)] = owned.get(name, ())
+    for name, frame in tables.items():
+        table = Table(_WIDE_SCHEMA, name)
+        frames[table] = with_table_types(frame, table)
+        _refuse_repeated(frames[table], ["ts"], table)
+    nothing = pl.DataFrame(schema={"ts": pl.Datetime("us", "UTC")})
 
-    def work(cursor: Cursor) -> int:
-        take_turns(cursor, str(target))
-        before = columns_of(cursor, target)
-        if not before and typed.width == 1:
-            return 0
-        types = grow(cursor, target, typed, ("ts",))
-        ours = [name for name in types if name in typed.columns or name in owned]
-        ours = [name for name in ours if name != "ts"]
-        others = [name for name in before if name not in {*ours, "ts"}]
-        _delete_wide_day(cursor, target, day, others)
-        if not others:
-            return insert(cursor, target, typed, types)
-        return _merge_wide_day(cursor, target, typed, types=types, day=day, ours=ours)
+    def work(cursor: Cursor) -> dict[str, int]:
+        take_turns(cursor, _WIDE_SCHEMA)  # one turn for all tables, as in the other layout
+        rows: dict[str, int] = {}
+        known = tables_of(cursor, _WIDE_SCHEMA, dataset, origin)
+        for table in sorted({*derived, *known}, key=str):
+            frame = frames.get(table, nothing)
+            if frame.width == 1 and not columns_of(cursor, table):
+                continue
+            rows[table.name] = _replace_in_wide(
+                cursor,
+                table,
+                frame,
+                derived=derived.get(table, ()),
+                dataset=dataset,
+                day=day,
+                origin=origin,
+            )
+        return rows
 
     return in_transaction(url, work)
+
+
+def _replace_in_wide(
+    cursor: Cursor,
+    table: Table,
+    frame: pl.DataFrame,
+    *,
+    derived: Collection[str],
+    dataset: str,
+    day: date,
+    origin: str,
+) -> int:
+    memory = read_memory(cursor, table)
+    check_dataset(memory, table, dataset)
+    before = columns_of(cursor, table)
+    types = grow(cursor, table, frame, ("ts",))
+    answered = {*frame.columns, *memory.answers_for(origin, derived)} - {"ts"}
+    ours = [name for name in types if name in answered]
+    others = [name for name in before if name not in {*ours, "ts"}]
+    if (after := memory.with_columns(dataset, origin, ours)) != memory:
+        write_memory(cursor, table, after)
+    _delete_wide_day(cursor, table, day, others)
+    if not others:
+        return insert(cursor, table, frame, types)
+    return _merge_wide_day(cursor, table, frame, types=types, day=day, ours=ours)
 
 
 def _with_dataset(frame: pl.DataFrame, dataset: str, table: Table) -> pl.DataFrame:

@@ -186,7 +186,9 @@ def _work_error(address: Address, error: Any) -> StoreError:  # noqa: ANN401 - u
     if _OF_THE_DATA.fullmatch(state):
         return DayRefusedError(problem, "see what the table's columns can hold")
     if state.startswith("42501"):
-        return StoreError(problem, "grant the user CREATE on the database and its schema")
+        owner = "make the user the table's owner: ALTER TABLE … OWNER TO …"
+        create = "grant the user CREATE on the database and its schema"
+        return StoreError(problem, owner if "must be owner" in reason else create)
     return StoreError(problem, "nothing of the day was changed")
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from procezo_assets.datasets import Home
-from procezo_assets.errors import ParameterError
+from procezo_assets.errors import ParameterError, StoreError
 from procezo_assets.parameters import Parameters
 
 
@@ -76,15 +77,8 @@ def server_url(params: Server, home: Home) -> str:
     if params.names_parts:
         from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - heavy
 
-        given = {
-            "host": params.host if params.host is not None else "localhost",
-            "port": params.port,
-            "dbname": params.dbname,
-            "user": params.user,
-            "password": params.password,
-        }
         return make_conninfo(
-            "", **{name: _value(part, name) for name, part in given.items() if part is not None}
+            "", **{name: _value(part, name) for name, part in _parts(params).items()}
         )
     from procezo_assets.settings import load_settings  # noqa: PLC0415 - read when asked for
 
@@ -93,6 +87,73 @@ def server_url(params: Server, home: Home) -> str:
     from procezo_assets.stores.embedded_postgres import start  # noqa: PLC0415 - heavy
 
     return start(home.state)
+
+
+def server_identity(params: Server, home: Home) -> str:  # noqa: ARG001 - see `embedded` below
+    """Name the server and database of a step, without reaching for them and without secrets.
+
+    Args:
+        params: What a flow says.
+        home: The home; its embedded server is known as that alone, so that a home may move.
+
+    Returns:
+        `host:port/dbname`, or `embedded`. `$NAME` stands for an environment variable that is not
+        set, `unreadable` for a URL that is none.
+    """
+    from procezo_assets.settings import load_settings  # noqa: PLC0415 - read when asked for
+
+    if params.url is not None:
+        return _identity_of_url(_value_or_name(params.url))
+    if params.names_parts:
+        return _identity(
+            {
+                name: _value_or_name(part)
+                for name, part in _parts(params).items()
+                if name != "password"
+            }
+        )
+    own = load_settings().postgres_url
+    return "embedded" if own is None else _identity_of_url(own.get_secret_value())
+
+
+def _parts(params: Server) -> dict[str, str | int | SecretStr | FromEnvironment]:
+    given = {
+        "host": params.host if params.host is not None else "localhost",
+        "port": params.port,
+        "dbname": params.dbname,
+        "user": params.user,
+        "password": params.password,
+    }
+    return {name: part for name, part in given.items() if part is not None}
+
+
+def _identity_of_url(url: str) -> str:
+    from procezo_assets.stores.postgres_connection import Address  # noqa: PLC0415 - heavy
+
+    if url.startswith("$"):
+        return url
+    try:
+        return _identity(Address.parse(url).settings)
+    except StoreError:  # the load itself says what is wrong with it
+        return "unreadable"
+
+
+def _identity(settings: Mapping[str, str]) -> str:
+    from psycopg.pq import Conninfo  # noqa: PLC0415 - heavy
+
+    # libpq takes what is not given from PGHOST and its like
+    found = {o.keyword.decode(): o.val.decode() for o in Conninfo.get_defaults() if o.val}
+    found |= settings
+    host = found.get("host") or found.get("hostaddr") or "local socket"
+    database = found.get("dbname") or found.get("user") or "?"
+    service = f" of service {found['service']}" if found.get("service") else ""
+    return f"{host}:{found.get('port', '5432')}/{database}{service}"
+
+
+def _value_or_name(given: str | int | SecretStr | FromEnvironment) -> str:
+    if isinstance(given, FromEnvironment):
+        return os.environ.get(given.env) or f"${given.env}"
+    return given.get_secret_value() if isinstance(given, SecretStr) else str(given)
 
 
 def _value(given: str | int | SecretStr | FromEnvironment, name: str) -> str:

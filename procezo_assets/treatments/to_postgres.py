@@ -16,7 +16,7 @@ from procezo_assets.errors import ParameterError
 from procezo_assets.parameters import Parameters
 from procezo_assets.stores.loads import Loaded, StageInput
 from procezo_assets.treatments.model import loader
-from procezo_assets.treatments.postgres_server import Server, server_url
+from procezo_assets.treatments.postgres_server import Server, server_identity, server_url
 
 _WIDE_TEMPLATE = "{experience}__{step}__{aggregation}"
 _NO_VALUES = {"ts", "device"}
@@ -116,7 +116,31 @@ class ToPostgres(Server):
         return self.table_template if self.table_template is not None else _WIDE_TEMPLATE
 
 
-@loader(parameters=ToPostgres, output="60_postgres")
+def names_no_dataset(params: ToPostgres) -> str | None:
+    """Say what is wrong with parameters that give all datasets of a flow the same tables.
+
+    Args:
+        params: What the flow says.
+
+    Returns:
+        The problem and what to do, as a sentence; None where each dataset has its own rows.
+    """
+    from procezo_assets.stores.postgres_names import template_fields  # noqa: PLC0415 - heavy
+
+    if not params.is_wide or "experience" in template_fields(params.template):
+        return None
+    return (
+        f"table_template '{params.template}' gives all datasets the same wide tables, in which "
+        "they would replace each other's rows: put {experience} into it"
+    )
+
+
+@loader(
+    parameters=ToPostgres,
+    output="60_postgres",
+    target=server_identity,
+    one_dataset_only=names_no_dataset,
+)
 def to_postgres(inputs: list[StageInput], params: ToPostgres) -> list[Loaded]:
     """Load partitions into PostgreSQL tables, replacing exactly their rows.
 
@@ -155,6 +179,10 @@ class _Plan:
     @property
     def keys(self) -> set[PartKey]:
         return {*self.known, *(key for parts in self.days.values() for key in parts)}
+
+    @property
+    def origin(self) -> str:
+        return f"{self.source.flow}/{self.source.step}"
 
     def load(self, url: str) -> Loaded:
         from procezo_assets.stores.postgres_connection import (  # noqa: PLC0415 - heavy
@@ -201,7 +229,7 @@ class _Plan:
             },
             dataset=self.source.dataset,
             day=day,
-            origin=f"{self.source.flow}/{self.source.step}",
+            origin=self.origin,
         )
         return {f"{schema}.{name}": count for name, count in rows.items()}
 
@@ -221,16 +249,15 @@ class _Plan:
         for key, path in parts.items():
             part = (key.device, key.domain, self._read(key, path))
             frames.setdefault(self.wide_table(key), []).append(part)
-        return {
-            f"public.{table}": replace_wide(
-                url,
-                table=table,
-                frame=wide_frame(frames.get(table, ())),
-                day=day,
-                owned=owned.get(table, ()),
-            )
-            for table in sorted({*frames, *owned})
-        }
+        rows = replace_wide(
+            url,
+            tables={table: wide_frame(several) for table, several in frames.items()},
+            owned=owned,
+            dataset=self.source.dataset,
+            day=day,
+            origin=self.origin,
+        )
+        return {f"public.{table}": count for table, count in rows.items()}
 
     def tidy_table(self, key: PartKey) -> str:
         from procezo_assets.stores.postgres_names import plain  # noqa: PLC0415 - heavy

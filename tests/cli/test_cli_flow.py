@@ -210,7 +210,7 @@ def test_ctrl_c_is_one_line_and_the_next_run_goes_on(home):
     assert out == ""
     # click ends the line that a terminal shows ^C in
     lines = [line for line in err.splitlines() if line and not line.startswith("small: ")]
-    assert lines == ["procezo: interrupted; what was finished stays, run again to go on"]
+    assert lines == ["procezo: interrupted; what was finished stays, run again to go on"], err
     with home.instance() as instance:
         assert [run.is_finished for run in instance.get_runs()] == [True]
     left = [p.name for p in home.path.rglob("*") if "tmp" in p.name or p.suffix == ".part"]

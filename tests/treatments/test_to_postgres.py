@@ -19,7 +19,13 @@ from procezo_assets.errors import ParameterError, StoreError
 from procezo_assets.stores import embedded_postgres
 from procezo_assets.stores.loads import StageInput
 from procezo_assets.treatments.model import marked_treatments
-from procezo_assets.treatments.to_postgres import Source, ToPostgres, to_postgres
+from procezo_assets.treatments.postgres_server import server_identity
+from procezo_assets.treatments.to_postgres import (
+    Source,
+    ToPostgres,
+    names_no_dataset,
+    to_postgres,
+)
 
 DAY = date(2026, 2, 1)
 NEXT = date(2026, 2, 2)
@@ -308,6 +314,111 @@ class TestWide:
 
         with pytest.raises(ParameterError, match="one table A_B__AGGREGATED__10S"):
             to_postgres(sources, ToPostgres(layout="wide"))
+
+    @pytest.mark.parametrize(
+        ("names", "template"),
+        [(("A", "B"), "{step}__{aggregation}"), (("a-b", "a_b"), "{experience}")],
+    )
+    def test_a_dataset_of_an_earlier_run_is_not_overwritten(
+        self, home, postgres_url, names, template
+    ):
+        first, second = (stage(home, name) for name in names)
+        write(first, "dev1", "bio", m0=[1, 2])
+        write(second, "dev1", "bio", m0=[3])
+        (table,) = one([first], table_template=template).tables
+
+        with pytest.raises(StoreError, match=rf"'{names[0]}'.*'{names[1]}'.*\{{experience\}}"):
+            one([second], table_template=template)
+
+        name = table.removeprefix("public.")
+        assert rows(postgres_url, f'SELECT dev1__m0 FROM "{name}" ORDER BY ts') == [(1,), (2,)]
+        assert one([first], table_template=template).rows == {DAY: 2}
+
+    def test_a_device_that_is_gone_from_all_files_loses_its_values(self, home, postgres_url):
+        source = stage(home)
+        gone = write(source, "old", "bio", m0=[1, 2, 3])
+        one([source], layout="wide")
+        gone.unlink()
+        new = write(source, "new", "bio", m0=[4, 5])
+
+        assert one([source], layout="wide").rows == {DAY: 2}
+        query = 'SELECT ts, old__m0, new__m0 FROM "D__AGGREGATED__10S" ORDER BY ts'
+        assert rows(postgres_url, query) == [(at(0), None, 4), (at(1), None, 5)]
+
+        new.unlink()
+        loaded = one([source], layout="wide")
+        assert loaded.rows == {DAY: 0}
+        assert loaded.tables == ("public.D__AGGREGATED__10S",)
+        assert rows(postgres_url, query) == []
+
+
+class TestNamesNoDataset:
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {},
+            {"layout": "wide"},
+            {"table_template": "{experience}"},
+            {"table_template": "x_{experience}_{step}", "table_prefix": "lab_"},
+        ],
+    )
+    def test_datasets_have_rows_of_their_own(self, given):
+        assert names_no_dataset(ToPostgres(**given)) is None
+
+    @pytest.mark.parametrize("template", ["{step}__{aggregation}", "GRACE", ""])
+    def test_the_template_is_named_with_what_to_do(self, template):
+        problem = names_no_dataset(ToPostgres(table_template=template))
+
+        assert problem is not None
+        assert f"table_template '{template}'" in problem
+        assert problem.endswith("put {experience} into it")
+
+
+class TestServerIdentity:
+    @pytest.fixture(autouse=True)
+    def _alone(self, monkeypatch):
+        for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("PROCEZO_POSTGRES_URL", "postgresql://own:s3cr3t@own.lab/own")
+        monkeypatch.setenv("LAB_HOST", "db.lab")
+        monkeypatch.setenv(
+            "LAB_URL", "postgresql+psycopg://u:s3cr3t@url.lab:5433/lab?sslmode=require"
+        )
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({}, "own.lab:5432/own"),
+            ({"url": "postgresql://u:s3cr3t@h:5433/d"}, "h:5433/d"),
+            ({"url": "host=h dbname=d password=s3cr3t"}, "h:5432/d"),
+            ({"url": "postgresql:///d?host=/run/pg"}, "/run/pg:5432/d"),
+            ({"url": "service=lab dbname=d"}, "local socket:5432/d of service lab"),
+            ({"url": {"env": "LAB_URL"}}, "url.lab:5433/lab"),
+            ({"url": {"env": "NO_URL"}}, "$NO_URL"),
+            ({"url": "nonsense s3cr3t"}, "unreadable"),
+            ({"host": "h", "port": 5433, "dbname": "d", "password": "s3cr3t"}, "h:5433/d"),
+            ({"dbname": "d", "password": {"env": "NO_PASSWORD"}}, "localhost:5432/d"),
+            ({"host": {"env": "LAB_HOST"}, "user": "grace"}, "db.lab:5432/grace"),
+            (
+                {"host": {"env": "NO_HOST"}, "port": {"env": "NO_PORT"}, "dbname": "d"},
+                "$NO_HOST:$NO_PORT/d",
+            ),
+        ],
+    )
+    def test_server_and_database_are_named_without_secrets(self, home, given, expected):
+        assert server_identity(ToPostgres(**given), home) == expected
+
+    def test_what_libpq_takes_from_the_environment_counts(self, home, monkeypatch):
+        monkeypatch.setenv("PGHOST", "pg.lab")
+        monkeypatch.setenv("PGPORT", "5434")
+
+        assert server_identity(ToPostgres(url="postgresql:///d"), home) == "pg.lab:5434/d"
+
+    def test_the_embedded_server_is_not_started(self, home, monkeypatch):
+        monkeypatch.delenv("PROCEZO_POSTGRES_URL")
+
+        assert server_identity(ToPostgres(), home) == "embedded"
+        assert not home.state.exists()
 
 
 class TestParameters:
