@@ -6,6 +6,7 @@ import json
 from datetime import UTC, date, datetime
 
 import pytest
+from core_home import CoreHome
 
 from procezo_assets.datasets import Home
 from procezo_assets.errors import FlowError, ParameterError, ProcezoError
@@ -488,3 +489,32 @@ def test_a_home_without_flows(home):
     assert load(home).flows == {}
     with pytest.raises(FlowError, match="no flow 'x'; there are none"):
         load(home).get("x")
+
+
+def test_a_wide_table_cannot_hold_several_datasets(tmp_path):
+    lab = CoreHome(tmp_path)
+    load = {"treatment": "to_postgres", "params": {"table_template": "{step}__{aggregation}"}}
+    steps = [{"treatment": "parse"}, {"treatment": "aggregate"}, load]
+    lab.flow(*steps, dataset="DS")
+    with pytest.raises(FlowError, match=r"f\.json, step 'postgres'.*experience"):
+        lab.flow(*steps, datasets=["DS-*"])
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"treatment": "clean", "params": {"domains": {"bio_signl": {"max_value": 9}}}},
+        {"treatment": "resample", "params": {"agg_method": {"bio_signl": "last"}}},
+        {
+            "treatment": "transform",
+            "params": {"transforms": [{"function": "log", "target": {"domain": "bio_signl"}}]},
+        },
+        {"treatment": "normalize", "params": {"domain": "bio_signl"}},
+    ],
+)
+def test_a_misspelt_domain_would_be_left_untreated(tmp_path, step):
+    steps = [{"treatment": "parse"}, {"treatment": "clean"}]
+    if step["treatment"] == "clean":
+        steps.pop()
+    with pytest.raises(FlowError, match="no step makes a domain 'bio_signl'; did you mean 'bio_s"):
+        CoreHome(tmp_path).flow(*steps, step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import polars as pl
@@ -26,6 +27,7 @@ from core_home import (
 from procezo_assets.datasets import PartKey, part_files, stage_days
 from procezo_assets.errors import FitError
 from procezo_assets.fits import current_fit
+from procezo_assets.runs import Work, run
 from procezo_assets.stores.parquet import read_provenance
 
 FULL = [PARSE, CLEAN, RESAMPLE, TRANSFORM, NORMALIZE, AGGREGATE]
@@ -373,3 +375,124 @@ def test_the_footer_tells_of_every_change_of_the_raw_lines(lab):
     after = inputs()
     assert after[0] != before[0]
     assert after[1] != before[1]
+
+
+def test_an_unreadable_file_takes_nothing_that_an_earlier_run_had_from_it(lab):
+    midnight = "".join(lines(D1)) + "".join(lines(D2, start=0))
+    path = lab.raw(f"x_crossing_{D1}.csv", midnight)
+    flow = lab.flow(PARSE)
+    lab.run_well(flow, D1, D2, D3)
+    before = lab.digests()
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+
+    failed = failures(lab.run(flow, D1, D2, D3))
+
+    assert {event.day for event in failed} == {D1, D2}
+    assert all("x_crossing" in event.reason for event in failed)
+    assert lab.digests() == before
+
+
+def test_an_older_reading_never_overwrites_a_newer_one(lab):
+    flow = lab.flow(PARSE)
+    dataset = lab.home.dataset("DS")
+    slow = run(Work(flow, flow.stages, {dataset: [D1]}))
+    next(slow)  # has read the raw files, and written nothing yet
+    lab.raw(f"x_pil-90_{D1}.csv", "".join(lines(D1, number=60)))
+    lab.run_well(flow, D1)
+    list(slow)
+
+    assert lab.frames("10_parsed", D1)[PartKey("pil-90", "bio_signal")].height == 60
+
+
+def test_rows_of_another_day_are_never_written(lab):
+    lab.treatment(
+        "late",
+        "import polars as pl\n"
+        "from procezo_assets.treatments import treatment\n"
+        "@treatment(inputs=('10_parsed',), output='15_late')\n"
+        "def late(frame: pl.DataFrame, params) -> pl.DataFrame:\n"
+        "    return frame.with_columns(pl.col('ts') + pl.duration(days=1))\n",
+    )
+    (failed,) = failures(lab.run(lab.flow(PARSE, {"treatment": "late"}), D1))
+
+    assert failed.stage.name == "late"
+    assert "within 2025-03-01 UTC, 30 times" in failed.reason
+    assert not lab.frames("15_late", D1)
+
+
+def test_nan_of_a_treatment_is_null(lab):
+    lab.treatment(
+        "nothing",
+        "import polars as pl\n"
+        "from procezo_assets.treatments import treatment\n"
+        "@treatment(inputs=('10_parsed',), output='15_nothing')\n"
+        "def nothing(frame: pl.DataFrame, params) -> pl.DataFrame:\n"
+        "    return frame.with_columns(pl.exclude('ts') * float('nan'))\n",
+    )
+    (event,) = [
+        event
+        for (stage, _), event in done(
+            lab.run_well(lab.flow(PARSE, {"treatment": "nothing"}), D1)
+        ).items()
+        if stage == "nothing"
+    ]
+
+    frame = lab.frames("15_nothing", D1)[PartKey("pil-90", "bio_signal")]
+    assert frame["m0"].null_count() == 30
+    assert event.ledger.values_out == 0
+    assert sum(event.ledger.removed_by_reason().values()) == event.ledger.values_in
+
+
+def test_an_override_in_the_established_form_stands_where_the_built_in_did(lab):
+    folder = lab.home.treatments / "clean"
+    folder.mkdir(parents=True)
+    (folder / "treatment.json").write_text('{"name": "clean", "params": {}}')
+    (folder / "run.py").write_text(
+        "import shutil\n"
+        "def run(input_dir, output_dir, params):\n"
+        "    shutil.copytree(input_dir, output_dir, dirs_exist_ok=True)\n"
+    )
+    flow = lab.flow(PARSE, CLEAN)
+    lab.run_well(flow, D1)
+
+    assert flow.stage("clean").treatment.kind == "folder"
+    assert lab.frames("20_clean", D1) != {}
+
+
+def test_summaries_of_summaries_of_several_windows_are_refused(lab):
+    again = {
+        "treatment": "aggregate",
+        "input": "40_aggregated",
+        "output": "45_daily",
+        "params": {"windows": ["1d"]},
+    }
+    (failed,) = failures(lab.run(lab.flow(PARSE, AGGREGATE, again), D1))
+
+    assert "from several windows of 40_aggregated" in failed.reason
+
+
+def test_a_file_name_that_is_no_utf8_is_a_name_like_others(lab):
+    raw = lab.home.dataset("DS").raw
+    os.rename(
+        raw / f"x_pil-90_{D1}.csv", os.fsencode(raw) + b"/x_p\xe9l_" + str(D1).encode() + b".csv"
+    )
+    lab.run_well(lab.flow(PARSE), D1)
+
+    (key, _) = lab.frames("10_parsed", D1)
+    assert key.device == "p\ufffdl"
+
+
+def test_failures_do_not_keep_the_frames_of_their_days(lab):
+    lab.treatment(
+        "boom",
+        "from procezo_assets.treatments import treatment\n"
+        "@treatment(inputs=('10_parsed',), output='15_boom')\n"
+        "def boom(frame, params):\n"
+        "    raise ValueError('no')\n",
+    )
+    (failed,) = failures(lab.run(lab.flow(PARSE, {"treatment": "boom"}), D1))
+
+    assert failed.error.__traceback__ is None
+    assert "in boom" in failed.trace
+    assert failed.reason == "ValueError: no"
