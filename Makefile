@@ -27,7 +27,7 @@ demo: setup  ## make sample data, run its flow, load the databases, show where t
 
 test: setup  ## run the test suite
 	@echo "test: running the suite (two processes)"
-	@env -u PROCEZO_HOME -u DAGSTER_HOME $(BIN)/python -m pytest -n 2
+	@env -u PROCEZO_HOME -u DAGSTER_HOME $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: setup  ## format, lint and types
 	@echo "check: ruff format, ruff check, mypy --strict"

@@ -144,7 +144,7 @@ def test_another_database_makes_its_loads_stale(lab, monkeypatch):
 
 def test_days_without_rows_are_refused_by_name(lab):
     flow = lab.flow(PARSE)
-    with pytest.raises(PartitionError, match="no rows between 2025-04-11 and now"):
+    with pytest.raises(PartitionError, match="no rows between 2025-04-12 and now"):
         plans(lab, flow, first=FAR)
 
 

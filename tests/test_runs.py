@@ -474,9 +474,8 @@ def test_summaries_of_summaries_of_several_windows_are_refused(lab):
 
 def test_a_file_name_that_is_no_utf8_is_a_name_like_others(lab):
     raw = lab.home.dataset("DS").raw
-    os.rename(
-        raw / f"x_pil-90_{D1}.csv", os.fsencode(raw) + b"/x_p\xe9l_" + str(D1).encode() + b".csv"
-    )
+    name = os.fsdecode(b"x_p\xe9l_" + str(D1).encode() + b".csv")
+    (raw / f"x_pil-90_{D1}.csv").rename(raw / name)
     lab.run_well(lab.flow(PARSE), D1)
 
     (key, _) = lab.frames("10_parsed", D1)
