@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PORT ?= 3000
 export PROCEZO_HOME ?= $(CURDIR)
 export DAGSTER_HOME ?= $(PROCEZO_HOME)
 
@@ -35,9 +36,9 @@ check: setup  ## format, lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-ui: setup  ## open the Dagster web UI on this folder as home
-	@echo "ui: http://127.0.0.1:3000 (Ctrl-C stops it)"
-	@$(BIN)/dagster dev -h 127.0.0.1 -p 3000
+ui: setup  ## open the Dagster web UI on this folder as home (PORT=3000)
+	@echo "ui: http://127.0.0.1:$(PORT) (Ctrl-C stops it)"
+	@$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT)
 
 lock: setup  ## resolve the pinned packages anew
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \

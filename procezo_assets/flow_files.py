@@ -210,7 +210,7 @@ def _refuse_duplicate(stage: Stage, earlier: Iterable[Stage], where: str) -> Non
             raise FlowError(
                 f"{where}: outputs '{other.output}' and '{stage.output}' both make a stage "
                 f"'{stage.name}'",
-                "name one of them differently",
+                f"give one output another name, such as {stage.output}_again",
             )
         if other.label and other.label == stage.label:
             raise FlowError(f"{where}: two steps have the name '{stage.label}'", "rename one")
@@ -230,7 +230,8 @@ def _ordered(stages: list[Stage], path: Path) -> tuple[Stage, ...]:
             continue
         writer = writers.get(stage.input)
         if writer is None:
-            hint = did_you_mean(stage.input, writers)
+            readable = [one.output for one in stages if one.treatment.kind != "load"]
+            hint = did_you_mean(stage.input, set(readable) - {stage.output})
             raise FlowError(f"{where}: nothing writes its input '{stage.input}'", hint)
         if writer.treatment.kind == "load":
             raise FlowError(

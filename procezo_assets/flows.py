@@ -232,7 +232,8 @@ class FlowSet:
             return self.flows[name]
         if f"{name}.json" in self.problems:
             raise self.problems[f"{name}.json"]
-        raise FlowError(f"there is no flow '{name}'", did_you_mean(name, self.flows))
+        left_out = f" ({', '.join(self.problems)} left out: procezo check)" if self.problems else ""
+        raise FlowError(f"there is no flow '{name}'{left_out}", did_you_mean(name, self.flows))
 
 
 def _run_params_of(flow: Flow, stage: Stage, run_params: Mapping[str, Any]) -> dict[str, Any]:

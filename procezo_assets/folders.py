@@ -99,6 +99,9 @@ def run_on_folders(
         days: list[date] = source.days if source is not None else []
     else:
         days = stage_days(dataset.input_folder)
+    problem = source.why_no_rows() if is_source and source is not None else None
+    if problem is not None:
+        raise problem
     if not days:
         found = "raw rows" if is_source else "partitions (domain=…/day=…/*.parquet)"
         raise PartitionError(f"there are no {found} in {input_folder}", "name another folder")

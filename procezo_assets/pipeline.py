@@ -149,7 +149,7 @@ class Partition:
         if not ledger.balanced:
             raise LedgerError(
                 f"stage '{stage.name}': {ledger.imbalances[0]}",
-                "nothing was written; this is a defect of the treatment, please report it",
+                "nothing was written; correct the treatment, or report it where it is built in",
             )
         after = {key: _with_output_types(frame) for key, frame in after.items()}
         for key, frame in after.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from procezo_assets.datasets import Dataset
@@ -12,6 +13,7 @@ from procezo_assets.errors import FlowError, PartitionError
 from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import Stale, affected_stages, known_days, stale_partitions
+from procezo_assets.raw.quarantine import write_quarantine
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
 
@@ -78,6 +80,11 @@ class Planner:
             source = raw_source(self.flow, self.dataset, self.params)
         if source is not None:
             source.scan()
+            source.refuse_emptiness(known_days(self.flow, self.dataset, self.stages))
+            problem = source.why_no_rows()
+            if problem is not None:
+                source.scan(partial(write_quarantine, self.dataset, self.flow.name))
+                raise problem
         _check_asked(self.flow, first, last)
         days = [
             day

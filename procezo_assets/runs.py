@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from filelock import FileLock
 
-from procezo_assets.datasets import Dataset
+from procezo_assets.datasets import Dataset, stage_days
 from procezo_assets.errors import FitError, ProcezoError
 from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
 from procezo_assets.flows import Flow, Stage
@@ -45,7 +46,8 @@ class DayFailed:
         dataset: The dataset's name.
         day: The UTC day.
         error: Why.
-        trace: Where it happened.
+        trace: The traceback.
+        where: File and line of the user's treatment that raised it, if one did.
     """
 
     stage: Stage
@@ -53,6 +55,7 @@ class DayFailed:
     day: date
     error: Exception | SystemExit
     trace: str = field(default="", repr=False)
+    where: str = ""
 
     @property
     def reason(self) -> str:
@@ -60,6 +63,8 @@ class DayFailed:
         text = str(self.error)
         if not isinstance(self.error, ProcezoError):
             text = f"{type(self.error).__name__}: {text}"
+        if self.where:
+            text = f"{text} ({self.where})"
         return " ".join(text.split())
 
 
@@ -200,6 +205,7 @@ class _DatasetRun:
         assert source is not None  # noqa: S101 - a source stage is among the stages
         assert stage is not None  # noqa: S101
         source.scan(partial(write_quarantine, self.dataset, self.flow.name))
+        source.refuse_emptiness(stage_days(self.dataset.stage(stage.output)))
         source.want(self.days)
         self.context.source = source
         return RawScanned(stage, source, time.perf_counter() - started)
@@ -331,5 +337,11 @@ def _stage_input(flow: Flow, stage: Stage, dataset: Dataset, days: tuple[date, .
 def _failed(stage: Stage, dataset: str, day: date, error: Exception | SystemExit) -> DayFailed:
     """Tell of a failure, without the frames that its traceback holds."""
     trace = "".join(traceback.format_exception(error))
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename.startswith(stage.treatment.origin)
+    ]
+    where = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
     error.__cause__ = error.__context__ = None
-    return DayFailed(stage, dataset, day, error.with_traceback(None), trace)
+    return DayFailed(stage, dataset, day, error.with_traceback(None), trace, where)

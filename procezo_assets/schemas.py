@@ -107,7 +107,7 @@ def check_schema(rules: StageRules, key: PartKey, frame: pl.DataFrame, *, day: d
         raise SchemaError(
             f"stage '{rules.stage}', {key.device} {key.domain}: column '{first['column']}' breaks "
             f"the schema ({first['check']}, {first['count']} times)",
-            "nothing was written; this is a defect of the treatment, please report it",
+            "nothing was written; correct the treatment, or report it where it is built in",
             failures,
         )
 

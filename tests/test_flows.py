@@ -327,7 +327,7 @@ MISTAKES = [
     ),
     (
         {"steps": [PARSE, {"treatment": "clean", "name": "tidy", "input": "99_x"}]},
-        "f.json, step 'tidy': nothing writes its input '99_x'; valid: 10_parsed, 20_clean",
+        "f.json, step 'tidy': nothing writes its input '99_x'; valid: 10_parsed",
     ),
     (
         {"steps": [PARSE, {"treatment": "clean", "params": {"drop_duplicate": True}}]},

@@ -71,11 +71,11 @@ def test_the_command_for_ci_runs_the_shipped_flow(home):
 def test_the_flow_that_it_shows_is_right(tmp_path):
     home = SmallHome(tmp_path / "home")
     (home.path / "flows").mkdir()
-    (home.path / "flows" / "river.json").write_text(block("json", "RIVER-*"))
+    (home.path / "flows" / "river.json").write_text(block("json", "RIVERS"))
     home.raw_file("x", dataset="RIVER-2026")
     ended = home.procezo("check")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out == "river: 6 stages, right\n"
+    assert ended.out == "rivers: 7 stages, right\n"
 
 
 def test_every_variable_and_command_that_it_names_exists():

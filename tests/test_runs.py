@@ -137,7 +137,7 @@ def test_a_day_that_fails_stops_no_other_and_keeps_what_it_had(lab):
 
     (failed,) = failures(events)
     assert (failed.day, failed.stage.name, failed.dataset) == (D2, "fussy", "DS")
-    assert failed.reason == "RuntimeError: no Sundays"
+    assert failed.reason == "RuntimeError: no Sundays (fussy.py:7)"
     written = set(done(events))
     assert written == {
         (stage, day)
@@ -494,4 +494,4 @@ def test_failures_do_not_keep_the_frames_of_their_days(lab):
 
     assert failed.error.__traceback__ is None
     assert "in boom" in failed.trace
-    assert failed.reason == "ValueError: no"
+    assert failed.reason == "ValueError: no (boom.py:4)"

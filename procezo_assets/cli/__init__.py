@@ -63,6 +63,9 @@ def main() -> None:
     """
     try:
         code = procezo(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "procezo"
         message = " ".join(error.format_message().split()).rstrip(".")

@@ -23,7 +23,7 @@ from procezo_assets.templates import place
 
 _FLOW = "valvometry"
 _QUERY = """\
-SELECT device, date_trunc('hour', ts) AS hour, count(*) AS minutes,
+SELECT device, date_trunc('hour', ts) AS hour, count(m0__raw__mean) AS minutes,
        round(avg(m0__raw__mean))::int AS m0, round(avg(m5__raw__mean))::int AS m5
 FROM valvometry.bio_signal_60s
 GROUP BY device, hour ORDER BY device, hour LIMIT 4"""
@@ -61,7 +61,7 @@ def demo() -> None:
     click.echo(f"  {_shown(home, _plot(dataset, DAYS[0]))}")
     click.echo(
         "\nNext: make ui (or dagster dev -m procezo_assets.definitions) opens the Dagster web UI; "
-        "procezo status shows what is there.",
+        "procezo status shows what is there; procezo postgres stop ends the embedded server.",
         err=True,
     )
 

@@ -82,6 +82,8 @@ def flow(
     _, flows = load(home)
     chosen = flows.get(name)
     stages = [chosen.stage(step)] if step else chosen.between(from_step, to_step)
+    if refit and not any(stage.treatment.fit for stage in stages):
+        raise click.UsageError("--refit: none of the steps has a fit")
     chosen.check_run_params(params)
     plans = [
         plan

@@ -9,6 +9,7 @@ import click
 
 from procezo_assets.cli.home import current_home
 from procezo_assets.errors import DatasetError, FlowError
+from procezo_assets.treatments.registry import built_in
 
 _STEPS = (
     "parse",
@@ -43,15 +44,31 @@ def init(dataset: str, name: str | None) -> None:
         raise FlowError(f"{path} is already there", "name another with --flow")
     made.raw.mkdir(parents=True, exist_ok=True)
     home.flows.mkdir(exist_ok=True)
+    columns = (
+        built_in()["parse"]
+        .parameters()
+        .model_dump(mode="json", by_alias=True, include={"format", "delimiter", "tz", "domains"})
+    )
+    domains = {
+        domain: {key: value for key, value in spec.items() if value}
+        for domain, spec in columns["domains"].items()
+    }
     template = {
         "name": name,
         "description": f"All stages of {dataset}.",
         "dataset": dataset,
-        "steps": [{"treatment": step} for step in _STEPS],
+        "steps": [
+            {"treatment": step, "params": {**columns, "domains": domains}}
+            if step == "parse"
+            else {"treatment": step}
+            for step in _STEPS
+        ],
     }
     path.write_text(json.dumps(template, indent=2, ensure_ascii=False) + "\n")
     click.echo(f"{made.raw.relative_to(home.path)}")
     click.echo(f"{path.relative_to(home.path)}")
     click.echo(
-        f"put raw files into the first, look over the second, then: procezo flow {name}", err=True
+        "put raw files into the first; in the second, set format, delimiter and domains of parse "
+        f"to what they hold; then: procezo check {name} && procezo flow {name}",
+        err=True,
     )

@@ -11,9 +11,9 @@ import click
 
 from procezo_assets.cli.home import current_home, format_option, load
 from procezo_assets.cli.output import print_json, print_table, size_text
-from procezo_assets.datasets import Home, part_files, raw_files, stage_days
+from procezo_assets.datasets import Dataset, Home, part_files, raw_files, stage_days
 from procezo_assets.flows import Flow, Stage
-from procezo_assets.freshness import known_days, stale_partitions
+from procezo_assets.freshness import affected_stages, known_days, stale_partitions
 from procezo_assets.stores.loads import read_record
 
 RAW = "raw"
@@ -25,8 +25,8 @@ RAW = "raw"
 def status(flows: tuple[str, ...], output_format: str) -> None:
     """Show the stages of all FLOWS (or of those named): days, files, sizes, what is stale.
 
-    Parameters, treatment versions, fits and input files are compared; raw lines are not read
-    (procezo flow NAME --last --dry-run does).
+    Parameters, treatment versions, fits and input files are compared. Raw files are told apart by
+    their times; their lines are not read (procezo flow NAME --last --dry-run does).
     """
     home = current_home()
     _, flow_set = load(home)
@@ -69,27 +69,60 @@ def _rows(home: Home, flow: Flow, name: str) -> list[dict[str, Any]]:
     dataset = home.existing_dataset(name)
     days = known_days(flow, dataset, flow.stages)
     stale: dict[str, dict[str, int]] = {}
-    for one in stale_partitions(flow, dataset, flow.stages, days):
+    found = stale_partitions(flow, dataset, flow.stages, days)
+    for one in found:
         reasons = stale.setdefault(one.stage, {})
         reasons[one.reason] = reasons.get(one.reason, 0) + 1
+    for stage in affected_stages(flow, flow.stages, found):
+        stale.setdefault(stage.name, {"reads what is stale": len({one.day for one in found})})
     raw = raw_files(dataset)
     rows = []
     if flow.source is not None:
-        rows.append(_row(flow=flow, dataset=name, stage=RAW, days=[], files=raw, stale={}))
+        rows.append(
+            _row(
+                flow=flow,
+                dataset=name,
+                stage=RAW,
+                days=[],
+                files=raw,
+                stale=_changed(dataset, flow, raw),
+            )
+        )
     for stage in flow.stages:
         folder = dataset.stage(stage.output)
-        found, files = _stage_files(folder, stage)
+        held, files = _stage_files(folder, stage)
         rows.append(
             _row(
                 flow=flow,
                 dataset=name,
                 stage=stage.name,
-                days=found,
+                days=held,
                 files=files,
                 stale=stale.get(stage.name, {}),
             )
         )
     return rows
+
+
+def _changed(dataset: Dataset, flow: Flow, raw: list[Path]) -> dict[str, int]:
+    """Raw files that changed after the last run read them, by their times."""
+    if flow.source is None:
+        return {}
+    folder = dataset.stage(flow.source.output)
+    written = [
+        _stat(path)[1] for day in stage_days(folder) for path in part_files(folder, day).values()
+    ]
+    changed = sum(_stat(path)[1] > max(written, default=0) for path in raw)
+    return {"new or changed": changed} if changed else {}
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    """Size and time of change; zeros for a link whose target is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_size, found.st_mtime_ns)
 
 
 def _stage_files(folder: Path, stage: Stage) -> tuple[list[date], list[Path]]:
@@ -121,7 +154,7 @@ def _row(
         "first": days[0] if days else None,
         "last": days[-1] if days else None,
         "files": len(files),
-        "bytes": sum(path.stat().st_size for path in files),
+        "bytes": sum(_stat(path)[0] for path in files),
         "stale": stale,
     }
 

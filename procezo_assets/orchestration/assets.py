@@ -180,12 +180,16 @@ class _Reporter:
         if not self._failures:
             return
         failures = sorted(self._failures, key=lambda one: (one.dataset, one.day))
-        named = [f"{f.dataset} {f.day} at {f.stage.name}: {f.reason}" for f in failures]
-        shown = named[:_NAMED_FAILURES]
-        more = len(named) - len(shown)
+        alike: dict[tuple[str, str], list[DayFailed]] = defaultdict(list)
+        for one in failures:
+            alike[one.stage.name, one.reason].append(one)
+        told = [
+            f"{_days_text(group)} at {stage}: {reason}" for (stage, reason), group in alike.items()
+        ]
+        more = len(told) - _NAMED_FAILURES
         raise dg.Failure(
-            "; ".join(shown) + (f"; and {more} more" if more else ""),
-            metadata={"failed": dg.MetadataValue.json(named)},
+            "; ".join(told[:_NAMED_FAILURES]) + (f"; and {more} more" if more > 0 else ""),
+            metadata={"failed": dg.MetadataValue.json(told)},
             allow_retries=False,
         )
 
@@ -226,3 +230,8 @@ class _Reporter:
         )
         if event.trace:
             self._context.log.debug(event.trace)
+
+
+def _days_text(failures: list[DayFailed]) -> str:
+    first = f"{failures[0].dataset} {failures[0].day}"
+    return first if len(failures) == 1 else f"{first} and {len(failures) - 1} more days"

@@ -33,6 +33,7 @@ def stage_metadata(done: StageDone, *, plot: bool) -> Metadata:
         plot: Whether `clean` draws the day before and after.
     """
     ledger = done.ledger
+    rows = sum(frame.height for frame in done.after.values())
     times = [
         instant
         for frame in done.after.values()
@@ -42,7 +43,7 @@ def stage_metadata(done: StageDone, *, plot: bool) -> Metadata:
     metadata: Metadata = _plot(done) if plot and done.stage.treatment.name == "clean" else {}
     metadata |= {
         "rows_in": ledger.rows_in,
-        "rows_out": ledger.rows_out,
+        "rows_out": rows,
         "values_in": ledger.values_in,
         "values_out": ledger.values_out,
         "removed": _counts(ledger.rows_removed, ledger.removed_by_reason()),
@@ -72,7 +73,7 @@ def stage_metadata(done: StageDone, *, plot: bool) -> Metadata:
         key, frame = max(done.after.items(), key=lambda item: (item[1].height, item[1].width))
         metadata["preview"] = dg.MetadataValue.md(_preview(key, frame))
         metadata["dagster/column_schema"] = _column_schema(frame)
-    metadata["dagster/partition_row_count"] = ledger.rows_out
+    metadata["dagster/partition_row_count"] = rows
     return metadata
 
 

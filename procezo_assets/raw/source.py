@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -117,6 +117,7 @@ class RawSource:
             on_read: Called with each file's lines, for instance to keep what is quarantined.
         """
         self._on_read = on_read
+        self._counted, self._stats = {}, {}
         self.scan_changes()
 
     def scan_changes(self) -> None:
@@ -164,6 +165,39 @@ class RawSource:
     def days(self) -> list[date]:
         """The UTC days that rows of any file belong to, sorted."""
         return sorted({day for counted in self.files.values() for day in counted.days})
+
+    def refuse_emptiness(self, days: Collection[date]) -> None:
+        """Refuse to take a folder that has lost all its files for one that never had any.
+
+        Args:
+            days: The days that earlier runs wrote.
+
+        Raises:
+            RawFileError: Where there are no raw files, but days that were made from some.
+        """
+        if days and not self.files and not self.unreadable:
+            raise RawFileError(
+                f"{self.dataset.raw} is empty, but there are results of {len(days)} days, which "
+                "stay",
+                "mount its disk or bring the files back; where it is meant, delete the stage "
+                "folders of the dataset",
+            )
+
+    def why_no_rows(self) -> RawFileError | None:
+        """Why no line is a row, where there are lines and none is."""
+        reasons: Counter[str] = Counter()
+        for counted in self.files.values():
+            reasons.update(counted.quarantined)
+            reasons["excluded"] += counted.excluded
+        if self.days or self.unreadable or not reasons.total():
+            return next(iter(self.unreadable.values()), None) if not self.days else None
+        told = ", ".join(f"{reason} {count}" for reason, count in reasons.items() if count)
+        return RawFileError(
+            f"no line of the {len(self.files)} raw files of dataset '{self.dataset.name}' is a "
+            f"row: {told}",
+            f"parse reads format '{self.params.format}' with delimiter '{self.params.delimiter}' "
+            f"from {self.limits.start} on: set them, or see the quarantine folder",
+        )
 
     def files_of(self, day: date) -> list[FileCounts]:
         """The files with rows of a day, without repeated uploads, by name."""

@@ -66,11 +66,13 @@ def exportcsv(inputs: list[StageInput], params: ExportcsvParameters) -> list[Loa
         frame.sink_csv(path, separator=params.delimiter, engine="streaming")
 
     time = pl.col("ts").dt.convert_time_zone(params.tz).dt.strftime(TIME_FORMAT)
+    declared = params.columns != _DEFAULT_COLUMNS
+    others = not declared and params.domain != "bio_signal"  # the default columns are of that one
     how = Export(
         suffix=".csv",
         tz=params.tz,
-        columns=params.columns,
-        declared=params.columns != _DEFAULT_COLUMNS,
+        columns={} if others else params.columns,
+        declared=declared,
         own=(time.alias(TIME_COLUMN),),
         write=write,
     )

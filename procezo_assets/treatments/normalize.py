@@ -174,7 +174,12 @@ def normalize(frame: Frame, params: NormalizeParameters, *, about: PartAbout, fi
     after: dict[str, list[pl.Expr]] = {column: [pl.col(column)] for column in frame.columns}
     derived: dict[str, str] = {}
     unknown: dict[str, int] = {}
-    warnings: list[str] = []
+    warnings = [
+        f"the fit was made with {name} {fit.get(name)}, not {getattr(params, name)}; fit again "
+        "with --refit"
+        for name in ("method", "percentile_min", "percentile_max", "fit_window_days")
+        if fit.get(name) != getattr(params, name)
+    ]
     for source, result in column_pairs(frame.schema, params):
         bounds = ranges.get(source)
         if bounds is None and frame[source].count():

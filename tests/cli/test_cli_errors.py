@@ -40,7 +40,10 @@ WRONG_USAGE = [
 ]
 
 FAILURES = [
-    (["flow", "smal"], "there is no flow 'smal'; did you mean 'small'?"),
+    (
+        ["flow", "smal"],
+        "there is no flow 'smal' (broken.json left out: procezo check); did you mean 'small'?",
+    ),
     (["flow", "broken"], "broken.json, step 'parsed': unknown parameter 'delimeter'"),
     (["flow", "broken"], "did you mean 'delimiter'?"),
     (["flow", "small", "--step", "claen"], "has no step 'claen'; did you mean 'clean'?"),
@@ -57,7 +60,7 @@ FAILURES = [
     (["run", "claen", "--input", "datasets", "--output", "out"], "did you mean 'clean'?"),
     (["run", "clean", "--input", "nowhere", "--output", "out"], "nowhere is not a folder"),
     (["run", "clean", "--input", "datasets", "--output", "out"], "there are no partitions"),
-    (["run", "parse", "--input", "flows", "--output", "out"], "there are no raw rows"),
+    (["run", "parse", "--input", "flows", "--output", "out"], "is a row: timestamp 3"),
     (["init", "../DS-7"], "'../DS-7' cannot be a dataset's name"),
     (["init", "DS|7"], "'DS|7' cannot be a dataset's name"),
     (["init", "DS-7", "--flow", "small"], "small.json is already there"),
@@ -113,7 +116,10 @@ def test_the_other_flows_go_on_beside_a_broken_one(home):
 def test_the_process_ends_with_the_same_code_and_line(home):
     ended = home.command("procezo", "flow", "smal")
     assert ended.code == 1
-    assert ended.err == "procezo: there is no flow 'smal'; did you mean 'small'?\n"
+    assert (
+        ended.err == "procezo: there is no flow 'smal' (broken.json left out: procezo check); "
+        "did you mean 'small'?\n"
+    )
     assert ended.out == ""
 
 

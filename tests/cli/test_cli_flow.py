@@ -54,7 +54,7 @@ def test_json_has_every_stage_with_its_counts(home):
     assert (run["first"], run["last"]) == ("2026-01-21", "2026-01-22")
     assert run["failure"] is None
     assert [stage["stage"] for stage in run["stages"]] == ["parsed", "clean", "resampled"]
-    assert [stage["rows"] for stage in run["stages"]] == [60, 120, 120]
+    assert [stage["rows"] for stage in run["stages"]] == [120, 120, 120]
     with home.instance() as instance:
         assert instance.has_run(run["run_id"])
 

@@ -161,6 +161,7 @@ def test_a_treatment_that_raises_stops_only_its_own_day(small):
         assert small.materialized(stage) == keys(DAYS[0], DAYS[2]), stage
     assert runs_failure(small) == (
         "DS-1 2026-01-21 at picky: ZeroDivisionError: the calibration of 21 January is missing"
+        " (picky.py:10)"
     )
     assert "the calibration of 21 January is missing" in ended.err
     days = small.rows("SELECT DISTINCT CAST(ts AS DATE) FROM small.bio_signal_60s ORDER BY 1")
