@@ -72,7 +72,7 @@ def test_the_flow_that_it_shows_is_right(tmp_path):
     home = SmallHome(tmp_path / "home")
     (home.path / "flows").mkdir()
     (home.path / "flows" / "river.json").write_text(block("json", "RIVERS"))
-    home.raw_file("x", dataset="RIVER-2026")
+    home.raw_file("x", dataset="RIVERS/one")
     ended = home.procezo("check")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == "rivers: 7 stages, right\n"

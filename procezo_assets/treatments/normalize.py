@@ -175,10 +175,10 @@ def normalize(frame: Frame, params: NormalizeParameters, *, about: PartAbout, fi
     derived: dict[str, str] = {}
     unknown: dict[str, int] = {}
     warnings = [
-        f"the fit was made with {name} {fit.get(name)}, not {getattr(params, name)}; fit again "
+        f"the fit was made with {name} {fit[name]}, not {getattr(params, name)}; fit again "
         "with --refit"
         for name in ("method", "percentile_min", "percentile_max", "fit_window_days")
-        if fit.get(name) != getattr(params, name)
+        if name in fit and fit[name] != getattr(params, name)
     ]
     for source, result in column_pairs(frame.schema, params):
         bounds = ranges.get(source)
