@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -211,6 +213,10 @@ def _scale(column: str, bounds: Mapping[str, float] | None, *, clip: bool) -> pl
     x = pl.col(column).cast(pl.Float64)
     if bounds is None:
         return pl.when(pl.lit(False)).then(x)
-    width = bounds["high"] - bounds["low"]
-    scaled = (x - bounds["low"]) / width if width else x * 0
+    low, high = bounds["low"], bounds["high"]
+    if math.isinf(high - low):  # halves keep differences of the largest floats finite
+        x, low, high = x / 2, low / 2, high / 2
+    # below the smallest normal float a division may give anything
+    equal = high - low < sys.float_info.min
+    scaled = x * 0 if equal else (x - low) / (high - low)
     return scaled.clip(0, 1) if clip else scaled
