@@ -38,7 +38,6 @@ def main(base: str, folder: Path) -> None:
         graph(page, base, folder / "asset-graph.png")
         partition(page, base, folder / "partition.png")
         plot(page, folder / "partition-plot.png")
-        checks(page, base, folder / "checks.png")
         run(page, base, folder / "run.png")
         browser.close()
 
@@ -74,13 +73,6 @@ def plot(page: Page, path: Path) -> None:
         page.keyboard.press("Escape")
         page.wait_for_timeout(_SETTLE_MS // 4)
     raise SystemExit("no plot found in the partition's metadata")
-
-
-def checks(page: Page, base: str, path: Path) -> None:
-    """The checks of `parsed`."""
-    page.goto(f"{base}/assets/{FLOW}/parsed?view=checks")
-    page.wait_for_timeout(_SETTLE_MS)
-    page.screenshot(path=path)
 
 
 def run(page: Page, base: str, path: Path) -> None:
