@@ -12,10 +12,16 @@ from pathlib import Path
 import psycopg
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from procezo_assets.stores import embedded_postgres
+
+# CI must say the same of the same commit; new examples are looked for on developers' machines
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 _OTHER_SERVER = "PROCEZO_TEST_POSTGRES_URL"
 _SERVERS = ["embedded", *(["given"] if os.environ.get(_OTHER_SERVER) else [])]
