@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import polars as pl
 import pytest
 from core_home import AGGREGATE, CLEAN, D1, D2, D3, NORMALIZE, PARSE, CoreHome, failures
 
 from procezo_assets.datasets import stage_days
-from procezo_assets.errors import FlowError, PartitionError
+from procezo_assets.errors import FlowError, PartitionError, RawFileError
 from procezo_assets.fits import current_fit
 from procezo_assets.plans import Planner, spans
 from procezo_assets.runs import Work, run
@@ -154,3 +155,31 @@ def test_a_password_in_run_parameters_is_refused(lab):
     with pytest.raises(FlowError, match="kept in Dagster's database") as caught:
         flow.check_run_params({"password": "s3cret"})
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_dataset_of_which_no_line_is_a_row_says_why_and_loses_nothing(tmp_path):
+    lab = CoreHome(tmp_path)
+    lab.raw("x_a_2025-03-01.csv", "time,level\n2025-03-01T00:00:00Z,1\n")
+    flow = lab.flow(PARSE)
+
+    with pytest.raises(RawFileError, match="no line of the 1 raw files .*: timestamp 2; .*kv_csv"):
+        plans(lab, flow)
+
+    (kept,) = lab.home.dataset("DS").quarantine("f").glob("*.parquet")
+    assert pl.read_parquet(kept)["raw"].to_list() == [b"time,level", b"2025-03-01T00:00:00Z,1"]
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_raw_folder_that_lost_its_files_takes_no_results_with_it(lab, stale):
+    flow = lab.flow(PARSE, CLEAN)
+    carry_out(lab, flow, plans(lab, flow))
+    before = lab.digests()
+    for path in lab.home.dataset("DS").raw.iterdir():
+        path.unlink()
+
+    with pytest.raises(RawFileError, match="is empty, but there are results of 2 days"):
+        plans(lab, flow, stale=stale)
+    with pytest.raises(RawFileError, match="is empty"):
+        lab.run(flow, D1)
+
+    assert lab.digests() == before
