@@ -162,7 +162,7 @@ def test_a_dataset_of_which_no_line_is_a_row_says_why_and_loses_nothing(tmp_path
     lab.raw("x_a_2025-03-01.csv", "time,level\n2025-03-01T00:00:00Z,1\n")
     flow = lab.flow(PARSE)
 
-    with pytest.raises(RawFileError, match="no line of the 1 raw files .*: timestamp 2; .*kv_csv"):
+    with pytest.raises(RawFileError, match=r"no line of the 1 raw files .*: timestamp 2; .*kv_csv"):
         plans(lab, flow)
 
     (kept,) = lab.home.dataset("DS").quarantine("f").glob("*.parquet")
