@@ -184,14 +184,17 @@ class RawSource:
             )
 
     def why_no_rows(self) -> RawFileError | None:
-        """Why no line is a row, where there are lines and none is."""
+        """Why no line is a row, where lines were quarantined or a file could not be read."""
+        if self.days:
+            return None
+        if self.unreadable:
+            return next(iter(self.unreadable.values()))
         reasons: Counter[str] = Counter()
         for counted in self.files.values():
             reasons.update(counted.quarantined)
-            reasons["excluded"] += counted.excluded
-        if self.days or self.unreadable or not reasons.total():
-            return next(iter(self.unreadable.values()), None) if not self.days else None
-        told = ", ".join(f"{reason} {count}" for reason, count in reasons.items() if count)
+        if not reasons:
+            return None  # the flow's own bounds leave nothing, or there is nothing
+        told = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
         return RawFileError(
             f"no line of the {len(self.files)} raw files of dataset '{self.dataset.name}' is a "
             f"row: {told}",
