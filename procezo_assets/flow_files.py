@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from procezo_assets.datasets import QUARANTINE_FOLDER, RAW_FOLDER, Home, check_dataset_name
 from procezo_assets.errors import FlowError, ProcezoError, did_you_mean
-from procezo_assets.flows import Flow, FlowSet, Schedule, Stage
+from procezo_assets.flows import Arrivals, Flow, FlowSet, Schedule, Stage
 from procezo_assets.parameters import parameter_names, validated
 from procezo_assets.treatments.model import BUILT_IN, Treatment
 from procezo_assets.treatments.parse import ParseParameters
@@ -38,6 +38,14 @@ class StepDeclaration(BaseModel):
     params: dict[str, Any] = {}
 
 
+class SecretAddress(BaseModel):
+    """An address kept in an environment variable."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    env: str = Field(min_length=1)
+
+
 class FlowDeclaration(BaseModel):
     """A flow file."""
 
@@ -51,6 +59,11 @@ class FlowDeclaration(BaseModel):
     start: date | None = None
     labels: dict[str, str] | list[str] = Field(default_factory=dict)
     schedule: Schedule | None = None
+    settle_seconds: float = Field(Arrivals.settle_seconds, ge=0, le=86_400)
+    refresh_minutes: float = Field(Arrivals.refresh_minutes, gt=0, le=10_080)
+    removed: Literal["keep", "drop"] = Arrivals.removed
+    lookback_days: int = Field(Arrivals.lookback_days, ge=0, le=3_660)
+    notify: list[str | SecretAddress] = Field(default_factory=list)
     overrides: dict[str, dict[str, dict[str, Any]]] = {}
     steps: list[StepDeclaration] = Field(min_length=1)
 
@@ -133,6 +146,16 @@ def read_flow(path: Path, registry: Registry) -> Flow:
         if isinstance(declared.labels, dict)
         else dict.fromkeys(declared.labels, ""),
         schedule=declared.schedule,
+        arrivals=Arrivals(
+            settle_seconds=declared.settle_seconds,
+            refresh_minutes=declared.refresh_minutes,
+            removed=declared.removed,
+            lookback_days=declared.lookback_days,
+        ),
+        notify=tuple(
+            address if isinstance(address, str) else address.model_dump()
+            for address in declared.notify
+        ),
     )
     _check_parameters(flow, declared)
     return flow

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
@@ -38,6 +38,25 @@ class Schedule(BaseModel):
         if not croniter.is_valid(value):
             raise ValueError(f"'{value}' is no cron expression (such as '0 3 * * *')")
         return value
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """How a flow takes raw files that come, grow and go.
+
+    Args:
+        settle_seconds: How long a file must have been still before it is read.
+        refresh_minutes: How often, at most, a file that never is still is read.
+        removed: What becomes of the days of a raw file that is gone: `keep` leaves them as they
+            are until it is back, `drop` makes them again without it.
+        lookback_days: How many last days a scheduled run makes again, besides what is new or
+            failed.
+    """
+
+    settle_seconds: float = 2.0
+    refresh_minutes: float = 10.0
+    removed: Literal["keep", "drop"] = "keep"
+    lookback_days: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +95,9 @@ class Flow:
         overrides: Parameters by dataset pattern and stage name.
         labels: What people filter by.
         schedule: When it runs by itself.
+        arrivals: How it takes raw files that come, grow and go.
+        notify: Apprise addresses that are told of failed runs and of checks that turn red; one
+            in the environment is named as `{"env": NAME}`.
     """
 
     name: str
@@ -87,6 +109,8 @@ class Flow:
     overrides: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(repr=False)
     labels: Mapping[str, str] = field(default_factory=dict)
     schedule: Schedule | None = None
+    arrivals: Arrivals = Arrivals()
+    notify: tuple[str | Mapping[str, str], ...] = field(default=(), repr=False)
 
     @property
     def identifier(self) -> str:
