@@ -51,6 +51,21 @@ class RawFileError(ProcezoError):
     """A raw file cannot be read at all (bad lines are quarantined, never an error)."""
 
 
+class DialectError(ProcezoError):
+    """A raw file as a whole cannot be read, or could be read in several ways.
+
+    Args:
+        reason: A short code, the quarantine reason of all its lines.
+        problem: What is wrong or undecided, and what was found.
+        hint: The parameter that settles it.
+    """
+
+    def __init__(self, reason: str, problem: str, hint: str = "") -> None:
+        super().__init__(problem, hint)
+        self.reason = reason
+        self.args = (reason, problem, hint)
+
+
 class PartitionError(ProcezoError):
     """A partition's files are missing or unreadable, or its days make no sense."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 from zoneinfo import available_timezones
 
@@ -31,6 +32,51 @@ def _known_zone(name: str) -> str:
     return name
 
 
+_OFFSET = re.compile(
+    r"(?:UTC|GMT)?\s*(?:(?P<sign>[+\-\u2212])\s*(?P<hours>\d{1,2})(?::?(?P<minutes>[0-5]\d))?)?"
+    r"(?P<zulu>Z)?",
+    re.IGNORECASE,
+)
+_LARGEST_OFFSET = timedelta(hours=18)
+
+
+def fixed_offset(text: str) -> timedelta | None:
+    """Read a fixed offset from UTC: `+02:00`, `UTC+2`, `GMT-0330`, `UTC`, `Z`.
+
+    Args:
+        text: What stands in a parameter or in a header.
+
+    Returns:
+        The offset, or None where the text is none.
+    """
+    found = _OFFSET.fullmatch(text.strip())
+    if found is None or not text.strip():
+        return None
+    offset = timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0)) * (
+        -1 if found["sign"] and found["sign"] != "+" else 1
+    )
+    return offset if abs(offset) <= _LARGEST_OFFSET else None
+
+
+def offset_name(offset: timedelta) -> str:
+    """Write a fixed offset as `UTC` or `+02:00`."""
+    minutes = round(offset.total_seconds() / 60)
+    if not minutes:
+        return "UTC"
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+
+
+def _known_zone_or_offset(text: str) -> str:
+    if text in available_timezones():
+        return text
+    offset = fixed_offset(text)
+    if offset is None:
+        raise ValueError(
+            f"'{text}' is no IANA time zone (such as Europe/Paris) and no offset (such as +02:00)"
+        )
+    return offset_name(offset)
+
+
 def _as_utc(value: datetime) -> datetime:
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -39,6 +85,7 @@ def _as_utc(value: datetime) -> datetime:
 
 
 ZoneName = Annotated[str, AfterValidator(_known_zone)]
+ZoneOrOffset = Annotated[str, AfterValidator(_known_zone_or_offset)]
 Instant = Annotated[
     datetime | None,
     BeforeValidator(lambda value: value or None),

@@ -47,7 +47,7 @@ def init(dataset: str, name: str | None) -> None:
     columns = (
         built_in()["parse"]
         .parameters()
-        .model_dump(mode="json", by_alias=True, include={"format", "delimiter", "tz", "domains"})
+        .model_dump(mode="json", by_alias=True, include={"format", "domains"})
     )
     domains = {
         domain: {key: value for key, value in spec.items() if value}

@@ -149,7 +149,7 @@ def read_lines(file: RawFile, params: ParseParameters, limits: Limits) -> RawLin
     header, place = 0, 0
     columns: tuple[str, ...] = ()
     if params.format == "csv" and frame.height:
-        names = header_csv.read_header(frame["text"][0], delimiter=params.delimiter)
+        names = header_csv.read_header(frame["text"][0], delimiter=params.delimiter or ";")
         found = header_csv.timestamp_place(names, params.timestamp_column) if names else None
         if names is None or found is None:
             frame = frame.with_columns(ts=pl.lit(None, UTC_MICROSECONDS), problem=pl.lit("header"))
@@ -192,12 +192,14 @@ def read_fields(
     if params.format == "csv":
         return header_csv.read_fields(
             rows["text"],
-            delimiter=params.delimiter,
+            delimiter=params.delimiter or ";",
             header=list(lines.columns),
             place=lines.timestamp_place,
             claimed=claims(params),
         )
-    return kv_csv.read_fields(rows["text"], delimiter=params.delimiter, claimed=claims(params))
+    return kv_csv.read_fields(
+        rows["text"], delimiter=params.delimiter or ";", claimed=claims(params)
+    )
 
 
 def split_text(data: bytes) -> pl.Series:
@@ -217,9 +219,10 @@ def split_text(data: bytes) -> pl.Series:
 
 def _classify_kv(frame: pl.DataFrame, params: ParseParameters) -> pl.DataFrame:
     stamps = parse_timestamps(
-        kv_csv.timestamp_texts(frame["text"], delimiter=params.delimiter), tz=params.tz
+        kv_csv.timestamp_texts(frame["text"], delimiter=params.delimiter or ";"),
+        tz=params.zone or "UTC",
     )
-    problems = kv_csv.line_problems(frame["text"], delimiter=params.delimiter)
+    problems = kv_csv.line_problems(frame["text"], delimiter=params.delimiter or ";")
     return frame.with_columns(stamps["ts"], problem=stamps["problem"].fill_null(problems))
 
 
@@ -227,9 +230,9 @@ def _classify_csv(
     frame: pl.DataFrame, params: ParseParameters, columns: tuple[str, ...], place: int
 ) -> pl.DataFrame:
     fields, problems = header_csv.split_lines(
-        frame["text"], delimiter=params.delimiter, width=len(columns)
+        frame["text"], delimiter=params.delimiter or ";", width=len(columns)
     )
-    stamps = parse_timestamps(fields[str(place)], tz=params.tz)
+    stamps = parse_timestamps(fields[str(place)], tz=params.zone or "UTC")
     return frame.with_columns(stamps["ts"], problem=problems.fill_null(stamps["problem"]))
 
 

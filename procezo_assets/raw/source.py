@@ -198,8 +198,9 @@ class RawSource:
         return RawFileError(
             f"no line of the {len(self.files)} raw files of dataset '{self.dataset.name}' is a "
             f"row: {told}",
-            f"parse reads format '{self.params.format}' with delimiter '{self.params.delimiter}' "
-            f"from {self.limits.start} on: set them, or see the quarantine folder",
+            f"parse reads format '{self.params.format}' with delimiter "
+            f"'{self.params.delimiter or ';'}' from {self.limits.start} on: set them, or "
+            "see the quarantine folder",
         )
 
     def files_of(self, day: date) -> list[FileCounts]:
@@ -238,7 +239,7 @@ class RawSource:
             fields, met = read_fields(lines, rows, self.params)
             located = rows.with_columns(file=pl.lit(counted.file.name)).with_columns(fields)
             if lines.columns:  # what a csv line says depends on its header
-                header = self.params.delimiter.join(lines.columns)
+                header = (self.params.delimiter or ";").join(lines.columns)
                 located = located.with_columns(text=pl.lit(header + "\n") + pl.col("text"))
             pieces.setdefault(counted.file.device, []).append(located)
             counts.setdefault(counted.file.device, FieldCounts()).add(met)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,7 +13,7 @@ import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from procezo_assets.datasets import RAW_FOLDER
-from procezo_assets.parameters import Instant, Parameters, ZoneName
+from procezo_assets.parameters import Instant, Parameters, ZoneOrOffset
 from procezo_assets.treatments.model import source
 from procezo_assets.treatments.treated import Frame, Treated
 
@@ -30,6 +31,11 @@ def _separates(delimiter: str) -> str:
     return delimiter
 
 
+def is_pattern(column: str) -> bool:
+    """Whether the name of a column stands for several."""
+    return "*" in column or "?" in column
+
+
 class DomainColumns(BaseModel):
     """Which keys a domain takes, and as what."""
 
@@ -38,7 +44,11 @@ class DomainColumns(BaseModel):
     prefix: str | None = Field(
         None, min_length=1, description="Takes keys of this prefix followed by digits only."
     )
-    columns: tuple[str, ...] = Field((), description="Takes these keys, in this order.")
+    columns: tuple[str, ...] = Field(
+        (),
+        description="Takes these keys, in this order; `*` and `?` stand for any characters. Of "
+        "csv, the short name of a column or its whole header.",
+    )
     dtype: Literal["int", "float"] = Field("float", description="Type of the values.")
     rename: dict[str, str] = Field({}, description="New names of columns, by key.")
 
@@ -46,7 +56,7 @@ class DomainColumns(BaseModel):
     def _check(self) -> DomainColumns:
         if self.prefix is None and not self.columns:
             raise ValueError("a domain needs a prefix or columns")
-        names = [self.rename.get(key, key) for key in self.columns]
+        names = [self.rename.get(key, key) for key in self.columns if not is_pattern(key)]
         reserved = RESERVED_COLUMNS & {*names, *self.rename.values()}
         if reserved:
             raise ValueError(f"column name '{min(reserved)}' is reserved; rename it")
@@ -60,14 +70,35 @@ class DomainColumns(BaseModel):
 
     def takes(self, key: str) -> bool:
         """Tell whether the domain takes a key."""
+        return self.names(key) or any(pattern.fullmatch(key) for pattern in self._patterns.values())
+
+    def names(self, key: str) -> bool:
+        """Tell whether the domain takes a key by its name or prefix, not by a pattern."""
         return key in self.columns or bool(self._numbered and self._numbered.fullmatch(key))
 
     def order(self, keys: list[str]) -> list[str]:
         """Put keys in the order of the columns: as declared, then by number."""
-        declared = [key for key in self.columns if key in keys]
+        declared: dict[str, None] = {}
+        named = {key for key in keys if self.names(key)}
+        for column in self.columns:
+            pattern = self._patterns.get(column)
+            matched = [key for key in keys if pattern and pattern.fullmatch(key)]
+            for key in [column] if column in named else matched:
+                if key == column or key not in named:
+                    declared.setdefault(key)
         start = len(self.prefix or "")
         numbered = sorted(set(keys) - set(declared), key=lambda key: (int(key[start:]), key))
-        return declared + numbered
+        return [*declared, *numbered]
+
+    @cached_property
+    def _patterns(self) -> dict[str, re.Pattern[str]]:
+        return {
+            column: re.compile(
+                re.escape(column).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL
+            )
+            for column in self.columns
+            if is_pattern(column)
+        }
 
     @cached_property
     def _numbered(self) -> re.Pattern[str] | None:
@@ -91,17 +122,72 @@ class ParseParameters(Parameters):
 
     format: Literal["kv_csv", "csv"] = Field(
         "kv_csv",
-        description="`kv_csv`: a timestamp, then key:value fields; `csv`: a header names columns.",
+        description="`kv_csv`: a timestamp, then key:value fields; `csv`: a value a column, as "
+        "loggers and spreadsheets write them (.csv, .txt, .dat, .tsv, .xlsx, and .gz or .zip of "
+        "these). What is not declared below is read from the file, or refused.",
     )
-    delimiter: Annotated[str, AfterValidator(_separates)] = Field(
-        ";", min_length=1, max_length=1, description="The character between fields."
+    delimiter: Annotated[str, AfterValidator(_separates)] | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="The character between fields; a blank stands for any run of blanks. Where "
+        "unset, `;` of kv_csv, and what the file shows of csv.",
     )
-    tz: ZoneName = Field(
-        "UTC", description="Zone of timestamps that name none (IANA name, such as Europe/Paris)."
+    decimal: Literal[".", ","] | None = Field(
+        None, description="csv: the decimal sign; where unset, what the file shows."
+    )
+    encoding: str | None = Field(
+        None, description="Of the file's text, such as utf-8, latin-1 or utf-16."
+    )
+    sheet: str | None = Field(None, description="xlsx: the sheet; where unset, the first.")
+    header_row: int | None = Field(
+        None,
+        ge=0,
+        description="csv: the line, from 1, that names the columns; 0 for none. Lines above it are "
+        "titles.",
+    )
+    columns: tuple[str, ...] | None = Field(
+        None, min_length=1, description="csv: names of all columns in order, over the file's own."
+    )
+    timestamp_columns: tuple[int | str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="csv: the columns of date and time, by place (from 1) or name, in the order in "
+        "which `timestamp_format` or a date and a time read; where unset, what the file shows.",
     )
     timestamp_column: str | None = Field(
+        None, description="csv: the column of the timestamp, where it is one; by name."
+    )
+    timestamp_format: str | None = Field(
         None,
-        description="csv: the column of the timestamp; where unset `ts`, or else the first.",
+        min_length=2,
+        description="csv: how timestamps are written, in strptime's terms, such as "
+        "`%d.%m.%Y %H:%M`; several columns are joined by one blank.",
+    )
+    date_order: Literal["YMD", "DMY", "MDY"] | None = Field(
+        None, description="csv: the order in dates that can be read in several."
+    )
+    timezone: ZoneOrOffset | None = Field(
+        None,
+        description="Zone of timestamps that name none: IANA name such as Europe/Paris, or offset "
+        "such as +02:00. Where unset, what the file's header says, else UTC.",
+    )
+    tz: ZoneOrOffset | None = Field(None, description="The same as `timezone`.")
+    ambiguous: Literal["quarantine", "earliest", "latest"] = Field(
+        "quarantine", description="What becomes of local times that the clock repeats."
+    )
+    nonexistent: Literal["quarantine", "shift"] = Field(
+        "quarantine",
+        description="What becomes of local times that the clock skips; `shift` moves them by as "
+        "much as it skips.",
+    )
+    null_values: tuple[int | float | str, ...] = Field(
+        (),
+        description="Values that stand for none, such as -9999; numbers compare as numbers, texts "
+        "exactly. csv: NA, N/A, NaN, null and an empty field always do.",
+    )
+    units: dict[str, str] = Field(
+        {}, description="Units by column, over those that the header names."
     )
     domains: dict[DomainName, DomainColumns] = Field(
         {
@@ -109,7 +195,8 @@ class ParseParameters(Parameters):
             "environment": DomainColumns(columns=("outdoor_temp",), dtype="float"),
         },
         min_length=1,
-        description="The groups of columns, by name; keys that none takes are counted and named.",
+        description="The groups of columns, by name; keys that none takes are counted and named. "
+        "Where unset, csv has one, `values`, of all columns.",
     )
     file_name_substitute: tuple[Substitution, ...] = Field(
         (), description="Replacements in file names, in order, before the device is read from them."
@@ -124,8 +211,29 @@ class ParseParameters(Parameters):
     )
     to: Instant = Field(None, description="Rows at or after this instant are excluded (ISO 8601).")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _all_columns_of_csv(cls, values: object) -> object:
+        if isinstance(values, dict) and values.get("format") == "csv" and "domains" not in values:
+            return {**values, "domains": {"values": {"columns": ["*"]}}}
+        return values
+
+    @property
+    def zone(self) -> str | None:
+        """The declared zone, by either of its names."""
+        return self.timezone or self.tz
+
     @model_validator(mode="after")
     def _check(self) -> ParseParameters:
+        if self.timezone and self.tz and self.timezone != self.tz:
+            raise ValueError(f"'timezone' {self.timezone} and 'tz' {self.tz} differ")
+        if self.timestamp_columns and self.timestamp_column:
+            raise ValueError("'timestamp_columns' and 'timestamp_column' are both there")
+        if self.encoding is not None:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                raise ValueError(f"encoding: '{self.encoding}' is unknown") from None
         if self.from_ and self.to and self.from_ >= self.to:
             raise ValueError(f"'from' {self.from_} is not before 'to' {self.to}")
         if self.device_pattern is not None:
@@ -148,7 +256,7 @@ class ParseParameters(Parameters):
                     )
                 if name != other_name:
                     for key in domain.columns:
-                        if other.takes(key):
+                        if not is_pattern(key) and other.names(key):
                             raise ValueError(
                                 f"domains '{name}' and '{other_name}' both take column '{key}'"
                             )
@@ -159,8 +267,11 @@ class ParseParameters(Parameters):
                     raise ValueError(f"domain '{name}' renames two columns to '{target}'")
 
     def domain_of(self, key: str) -> str | None:
-        """Name the domain that takes a key, if any."""
-        return next((name for name, domain in self.domains.items() if domain.takes(key)), None)
+        """Name the domain that takes a key, if any; its name comes before a pattern."""
+        named = (name for name, domain in self.domains.items() if domain.names(key))
+        return next(named, None) or next(
+            (name for name, domain in self.domains.items() if domain.takes(key)), None
+        )
 
 
 @source(parameters=ParseParameters, version="1", output="10_parsed", inputs=(RAW_FOLDER,))
