@@ -103,6 +103,10 @@ class TransientStoreError(StoreError):
     """A database cannot be reached just now; trying again may help."""
 
 
+class CatalogLostError(StoreError):
+    """The catalog of raw files was damaged and is empty now; a scan fills it again."""
+
+
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Hint at the valid name nearest to a wrong one, or list the valid ones.
 

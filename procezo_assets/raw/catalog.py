@@ -1,0 +1,389 @@
+"""The catalog of raw files: what one flow knows of the files of one dataset, and of their days."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import sqlalchemy as sa
+
+from procezo_assets.raw.catalog_rows import DayFile, FileEntry, KnownFile, WaitingFile
+from procezo_assets.raw.catalog_store import (
+    CatalogStore,
+    day_digests,
+    file_days,
+    meta,
+    partitions,
+    raw_files,
+    sources,
+    touched_days,
+    upsert,
+    waiting,
+)
+from procezo_assets.raw.changes import Touched
+
+# SQLite takes that many names in one statement, and far more
+_NAMES_AT_ONCE = 500
+
+
+class Catalog:
+    """What one flow knows of the raw files of one dataset.
+
+    Transactions are short, so that sensors, runs and commands can use the file at once.
+
+    Args:
+        store: The database file.
+        flow: The flow's name.
+        dataset: The dataset's name.
+    """
+
+    def __init__(self, store: CatalogStore, flow: str, dataset: str) -> None:
+        self._store = store
+        self._flow = flow
+        self._dataset = dataset
+
+    def known(self) -> dict[str, KnownFile]:
+        """What a scan needs to know of every file, by name."""
+        table = raw_files.c
+        columns = [table[name] for name in KnownFile._fields[:-1]]
+        # text, not JSON: nothing is to be decoded
+        some = sa.cast(table.quarantined, sa.String) != "{}"
+        with self._reading() as (connection, source):
+            found = connection.execute(sa.select(*columns, some).where(table.source == source))
+            return {row[0]: KnownFile._make(row) for row in found}
+
+    def store(self, entries: Sequence[FileEntry]) -> set[date]:
+        """Keep files that were read; their days, now and before, count as touched.
+
+        Returns:
+            Those days.
+        """
+        with self._writing() as (connection, source):
+            paths = [entry.path for entry in entries]
+            before = _days_of(connection, source, paths)
+            _delete(connection, file_days, source, paths)
+            _delete(connection, waiting, source, paths)
+            rows = [{**vars(entry), "source": source} for entry in entries]
+            for row in rows:
+                del row["days"]
+            upsert(connection, raw_files, rows)
+            days = [
+                {"source": source, "day": str(day), "path": entry.path, "rows": count}
+                for entry in entries
+                for day, count in entry.days.items()
+            ]
+            upsert(connection, file_days, days)
+            touched = before | {str(day) for entry in entries for day in entry.days}
+            _touch(connection, source, touched)
+        return _dates(touched)
+
+    def mark_removed(self, paths: Sequence[str], at: float, *, touch: bool) -> set[date]:
+        """Remember that files are gone.
+
+        Args:
+            paths: Which files.
+            at: When that was found.
+            touch: Whether their days count as touched.
+
+        Returns:
+            Their days.
+        """
+        return self._set(paths, {"removed_at": at}, touch=touch)
+
+    def mark_returned(self, paths: Sequence[str]) -> set[date]:
+        """Remember that files are back as they were; their days count as touched."""
+        return self._set(paths, {"removed_at": None}, touch=True)
+
+    def mark_same(self, path: str, *, mtime_ns: int, ctime_ns: int, read_at: float) -> None:
+        """Remember that a file was looked at again and has the same bytes."""
+        same = {"mtime_ns": mtime_ns, "ctime_ns": ctime_ns, "read_at": read_at}
+        self._set([path], same, touch=False)
+
+    def mark_quarantine_kept(self, paths: Sequence[str]) -> None:
+        """Remember that files have nothing in quarantine that is not in its file."""
+        self._set(paths, {"quarantine_kept": True}, touch=False)
+
+    def forget(self, paths: Sequence[str]) -> set[date]:
+        """Forget files, as if they had never been read; their days count as touched.
+
+        Returns:
+            Their days.
+        """
+        with self._writing() as (connection, source):
+            touched = _days_of(connection, source, paths)
+            for table in (raw_files, file_days, waiting):
+                _delete(connection, table, source, paths)
+            _touch(connection, source, touched)
+        return _dates(touched)
+
+    def entries(self, paths: Collection[str] | None = None) -> Iterator[FileEntry]:
+        """Everything that is known of files, by name.
+
+        Args:
+            paths: Which files; None is all, gone ones included.
+        """
+        names = [column.name for column in raw_files.columns if column.name != "source"]
+        chosen = sa.select(*(raw_files.c[name] for name in names)).order_by(raw_files.c.path)
+        of_days = sa.select(file_days.c.path, file_days.c.day, file_days.c.rows)
+        with self._reading() as (connection, source):
+            files: list[Any] = []
+            days: dict[str, dict[date, int]] = {}
+            for chunk in _chunks(paths):
+                files += connection.execute(
+                    chosen.where(raw_files.c.source == source, _within(raw_files.c.path, chunk))
+                )
+                counted = of_days.where(
+                    file_days.c.source == source, _within(file_days.c.path, chunk)
+                )
+                for path, day, rows in connection.execute(counted.order_by(file_days.c.day)):
+                    days.setdefault(path, {})[date.fromisoformat(day)] = rows
+        for row in sorted(files, key=lambda row: row.path):
+            yield FileEntry(**row._mapping, days=days.get(row.path, {}))  # noqa: SLF001 - public
+
+    def days(self) -> dict[date, int]:
+        """Rows of files that are there, by day, repeated uploads counted again."""
+        table = file_days.c
+        counted = (
+            sa.select(table.day, sa.func.sum(table.rows))
+            .join(raw_files, _same_file())
+            .where(raw_files.c.removed_at.is_(None))
+            .group_by(table.day)
+            .order_by(table.day)
+        )
+        with self._reading() as (connection, source):
+            found = connection.execute(counted.where(table.source == source))
+            return {date.fromisoformat(day): int(rows) for day, rows in found}
+
+    def files_by_day(self, days: Collection[date] | None = None) -> dict[date, list[DayFile]]:
+        """The files with rows of days, gone ones included, by day and name.
+
+        Args:
+            days: Which days; None is all.
+        """
+        table = file_days.c
+        chosen = (
+            sa.select(
+                table.day,
+                table.path,
+                table.rows,
+                *(raw_files.c[name] for name in DayFile._fields[2:]),
+            )
+            .join(raw_files, _same_file())
+            .order_by(table.day, table.path)
+        )
+        found: dict[date, list[DayFile]] = {}
+        with self._reading() as (connection, source):
+            for chunk in _chunks(_texts(days)):
+                rows = connection.execute(
+                    chosen.where(table.source == source, _within(table.day, chunk))
+                ).all()
+                for day, group in groupby(rows, itemgetter(0)):
+                    found[date.fromisoformat(day)] = [DayFile(*row[1:]) for row in group]
+        return found
+
+    def waiting(self) -> dict[str, WaitingFile]:
+        """The files that were not still yet at the last scan, by name."""
+        columns = [waiting.c[name] for name in WaitingFile._fields]
+        with self._reading() as (connection, source):
+            found = connection.execute(
+                sa.select(waiting.c.path, *columns).where(waiting.c.source == source)
+            )
+            return {path: WaitingFile(*rest) for path, *rest in found}
+
+    def set_waiting(self, files: Mapping[str, WaitingFile]) -> None:
+        """Replace the files that are not still yet."""
+        with self._writing() as (connection, source):
+            connection.execute(sa.delete(waiting).where(waiting.c.source == source))
+            rows = [
+                {"source": source, "path": path, **file._asdict()} for path, file in files.items()
+            ]
+            upsert(connection, waiting, rows)
+
+    def touched(self, mark: str) -> Touched:
+        """The days whose rows may have changed since a mark; all days since none, or a lost one."""
+        with self._reading() as (connection, source):
+            generation, number = _mark(connection)
+            before, _, since = mark.partition(":")
+            known = int(since) if before == generation and since.isdecimal() else -1
+            found = connection.scalars(
+                sa.select(touched_days.c.day).where(
+                    touched_days.c.source == source, touched_days.c.number > known
+                )
+            )
+            return Touched(tuple(sorted(_dates(found))), f"{generation}:{number}")
+
+    def remembered_days(self) -> set[date]:
+        """The days that rows of any file have been of since the catalog was begun."""
+        return set(self.touched("").days)
+
+    def digests(
+        self, days: Collection[date] | None = None
+    ) -> dict[date, tuple[str, dict[str, str]]]:
+        """What was kept of days: the identity of their files, and the digests by device.
+
+        Args:
+            days: Which days; None is all.
+        """
+        table = day_digests.c
+        found: dict[date, tuple[str, dict[str, str]]] = {}
+        with self._reading() as (connection, source):
+            for chunk in _chunks(_texts(days)):
+                rows = connection.execute(
+                    sa.select(table.day, table.identity, table.digests).where(
+                        table.source == source, _within(table.day, chunk)
+                    )
+                )
+                for day, identity, digests in rows:
+                    found[date.fromisoformat(day)] = (identity, digests)
+        return found
+
+    def store_digests(self, digests: Mapping[date, tuple[str, Mapping[str, str]]]) -> None:
+        """Keep the digests of days, with the identity of the files that they are of."""
+        if not digests:
+            return
+        with self._writing() as (connection, source):
+            rows = [
+                {"source": source, "day": str(day), "identity": identity, "digests": dict(found)}
+                for day, (identity, found) in digests.items()
+            ]
+            upsert(connection, day_digests, rows)
+
+    def partitions(self, stage: str) -> dict[date, tuple[str, dict[str, Any]]]:
+        """What was kept of a stage's partitions: the identity of their files, and their counts."""
+        table = partitions.c
+        with self._reading() as (connection, source):
+            found = connection.execute(
+                sa.select(table.day, table.files, table.counts).where(
+                    table.source == source, table.stage == stage
+                )
+            )
+            return {date.fromisoformat(day): (files, counts) for day, files, counts in found}
+
+    def store_partitions(
+        self, stage: str, counts: Mapping[date, tuple[str, dict[str, Any]]]
+    ) -> None:
+        """Keep the counts of a stage's partitions, with the identity of their files."""
+        if not counts:
+            return
+        with self._writing() as (connection, source):
+            rows = [
+                {
+                    "source": source,
+                    "stage": stage,
+                    "day": str(day),
+                    "files": files,
+                    "counts": found,
+                }
+                for day, (files, found) in counts.items()
+            ]
+            upsert(connection, partitions, rows)
+
+    def _set(self, paths: Sequence[str], values: Mapping[str, Any], *, touch: bool) -> set[date]:
+        if not paths:
+            return set()
+        with self._writing() as (connection, source):
+            for chunk in _chunks(paths):
+                connection.execute(
+                    sa.update(raw_files)
+                    .where(raw_files.c.source == source, _within(raw_files.c.path, chunk))
+                    .values(**values)
+                )
+            days = _days_of(connection, source, paths)
+            if touch:
+                _touch(connection, source, days)
+        return _dates(days)
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[sa.Connection, int]]:
+        with self._store.transaction(writes=False) as connection:
+            yield connection, self._source(connection) or -1
+
+    @contextmanager
+    def _writing(self) -> Iterator[tuple[sa.Connection, int]]:
+        with self._store.transaction(writes=True) as connection:
+            source = self._source(connection)
+            if source is None:
+                made = connection.execute(
+                    sa.insert(sources).values(flow=self._flow, dataset=self._dataset)
+                )
+                (source,) = made.inserted_primary_key or (-1,)
+            yield connection, source
+
+    def _source(self, connection: sa.Connection) -> int | None:
+        found: int | None = connection.scalar(
+            sa.select(sources.c.id).where(
+                sources.c.flow == self._flow, sources.c.dataset == self._dataset
+            )
+        )
+        return found
+
+
+def _same_file() -> sa.ColumnElement[bool]:
+    return sa.and_(raw_files.c.source == file_days.c.source, raw_files.c.path == file_days.c.path)
+
+
+def _days_of(connection: sa.Connection, source: int, paths: Collection[str]) -> set[str]:
+    table = file_days.c
+    days: set[str] = set()
+    for chunk in _chunks(paths):
+        days.update(
+            connection.scalars(
+                sa.select(table.day)
+                .where(table.source == source, _within(table.path, chunk))
+                .distinct()
+            )
+        )
+    return days
+
+
+def _delete(
+    connection: sa.Connection, table: sa.Table, source: int, paths: Collection[str]
+) -> None:
+    for chunk in _chunks(paths):
+        connection.execute(
+            sa.delete(table).where(table.c.source == source, _within(table.c.path, chunk))
+        )
+
+
+def _touch(connection: sa.Connection, source: int, days: Collection[str]) -> None:
+    """Number the days anew, above every number that was given before."""
+    if not days:
+        return
+    _, number = _mark(connection)
+    connection.execute(sa.update(meta).where(meta.c.name == "number").values(value=str(number + 1)))
+    upsert(
+        connection,
+        touched_days,
+        [{"source": source, "day": day, "number": number + 1} for day in sorted(days)],
+    )
+
+
+def _mark(connection: sa.Connection) -> tuple[str, int]:
+    values = dict(connection.execute(sa.select(meta.c.name, meta.c.value)).tuples().all())
+    return values["generation"], int(values["number"])
+
+
+def _chunks(values: Collection[str] | None) -> Iterator[list[str] | None]:
+    """Cut names into as many as a statement takes; None, which is all, stays whole."""
+    if values is None:
+        yield None
+        return
+    names = list(values)
+    for start in range(0, len(names), _NAMES_AT_ONCE):
+        yield names[start : start + _NAMES_AT_ONCE]
+
+
+def _within(column: sa.ColumnElement[str], names: list[str] | None) -> sa.ColumnElement[bool]:
+    return sa.true() if names is None else column.in_(names)
+
+
+def _texts(days: Iterable[date] | None) -> list[str] | None:
+    return None if days is None else [str(day) for day in days]
+
+
+def _dates(days: Iterable[str]) -> set[date]:
+    return {date.fromisoformat(day) for day in days}

@@ -1,0 +1,127 @@
+"""What the catalog hands out of a raw file: little of each for a scan, everything of a few."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, NamedTuple
+
+
+class KnownFile(NamedTuple):
+    """What a scan needs to know of each file, and no more: there may be many.
+
+    Args:
+        path: Its name under `00_raw/`.
+        size: Its bytes when it was read.
+        mtime_ns: When it had been changed.
+        ctime_ns: When it, or its name or permissions, had been changed.
+        reading: Hash of what decided how it was read.
+        read_at: When it was read, in seconds since 1970.
+        removed_at: When it was found to be gone; None while it is there.
+        due: The first UTC day on which lines of the future become rows.
+        quarantine_kept: Whether its quarantined lines have been written to their file.
+        has_quarantined: Whether it has any.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    reading: str
+    read_at: float
+    removed_at: float | None
+    due: str | None
+    quarantine_kept: bool
+    has_quarantined: bool
+
+
+class DayFile(NamedTuple):
+    """A file with rows of a day.
+
+    Args:
+        path: Its name under `00_raw/`.
+        rows: Its rows of that day.
+        device: The logger that wrote it.
+        sha256: Hash of its bytes.
+        reading: Hash of what decided how it was read.
+        removed_at: When it was found to be gone; None while it is there.
+    """
+
+    path: str
+    rows: int
+    device: str
+    sha256: str
+    reading: str
+    removed_at: float | None
+
+
+class WaitingFile(NamedTuple):
+    """A file that is not still yet.
+
+    Args:
+        size: Its bytes when it was last seen.
+        mtime_ns: When it had been changed.
+        first_seen: When it was first seen waiting, in seconds since 1970.
+        still_since: Since when it has had that size and time of change.
+    """
+
+    size: int
+    mtime_ns: int
+    first_seen: float
+    still_since: float
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A raw file as the catalog keeps it.
+
+    Args:
+        path: Its name under `00_raw/`.
+        size: Its bytes.
+        mtime_ns: When it had been changed.
+        ctime_ns: When it, or its name or permissions, had been changed.
+        sha256: Hash of its bytes.
+        reading: Hash of what decided how it was read.
+        device: The logger that wrote it.
+        lines: How many lines it has.
+        rows: Lines that are rows.
+        quarantined: Lines in quarantine, by reason.
+        excluded: Rows outside the flow's own bounds.
+        blank: Blank lines.
+        header: Header lines.
+        first: First timestamp of a row, ISO 8601.
+        last: Last timestamp of a row, ISO 8601.
+        dialect: How it is written, as JSON.
+        refused: Why it is in quarantine as a whole, where it is.
+        more: Whatever else its reader found, as JSON.
+        due: The first UTC day on which lines of the future become rows.
+        quarantine_kept: Whether its quarantined lines have been written to their file.
+        read_at: When it was read, in seconds since 1970.
+        removed_at: When it was found to be gone; None while it is there.
+        days: Rows by UTC day.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    sha256: str
+    reading: str
+    device: str
+    lines: int
+    rows: int
+    quarantined: dict[str, int]
+    excluded: int
+    blank: int
+    header: int
+    first: str | None
+    last: str | None
+    dialect: Any
+    refused: str | None
+    more: Any
+    due: str | None
+    quarantine_kept: bool
+    read_at: float
+    removed_at: float | None = None
+    days: Mapping[date, int] = field(default_factory=dict)

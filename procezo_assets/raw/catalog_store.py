@@ -1,0 +1,276 @@
+"""The database file of the catalog: its tables, its version, and what is done when it is damaged.
+
+It is a cache. Lost, damaged or of another version, it is thrown away and filled again from the raw
+files, without a word. SQLAlchemy Core, so that PostgreSQL can take SQLite's place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from filelock import FileLock
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.pool import NullPool, StaticPool
+
+from procezo_assets.errors import CatalogLostError, StoreError, TransientStoreError
+
+# raised whenever the tables or what they mean change
+_VERSION = "1"
+_BUSY_SECONDS = 30
+
+_metadata = sa.MetaData()
+
+
+def _source() -> sa.Column[int]:
+    return sa.Column("source", sa.Integer, primary_key=True)
+
+
+meta = sa.Table(
+    "meta",
+    _metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
+)
+# one flow's view of one dataset; every other table belongs to one
+sources = sa.Table(
+    "sources",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("flow", sa.String, nullable=False),
+    sa.Column("dataset", sa.String, nullable=False),
+    sa.UniqueConstraint("flow", "dataset"),
+)
+raw_files = sa.Table(
+    "raw_files",
+    _metadata,
+    _source(),
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    sa.Column("ctime_ns", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String, nullable=False),
+    sa.Column("reading", sa.String, nullable=False),
+    sa.Column("device", sa.String, nullable=False),
+    sa.Column("lines", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("quarantined", sa.JSON, nullable=False),
+    sa.Column("excluded", sa.BigInteger, nullable=False),
+    sa.Column("blank", sa.BigInteger, nullable=False),
+    sa.Column("header", sa.BigInteger, nullable=False),
+    sa.Column("first", sa.String),
+    sa.Column("last", sa.String),
+    sa.Column("dialect", sa.JSON),
+    sa.Column("refused", sa.String),
+    sa.Column("more", sa.JSON, nullable=False),
+    sa.Column("due", sa.String),
+    sa.Column("quarantine_kept", sa.Boolean, nullable=False),
+    sa.Column("read_at", sa.Float, nullable=False),
+    sa.Column("removed_at", sa.Float),
+    sqlite_with_rowid=False,  # half the time to read all of a dataset
+)
+file_days = sa.Table(
+    "file_days",
+    _metadata,
+    _source(),
+    sa.Column("day", sa.String, primary_key=True),
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Index("file_days_by_path", "source", "path"),
+    sqlite_with_rowid=False,
+)
+waiting = sa.Table(
+    "waiting",
+    _metadata,
+    _source(),
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    sa.Column("first_seen", sa.Float, nullable=False),
+    sa.Column("still_since", sa.Float, nullable=False),
+)
+touched_days = sa.Table(
+    "touched_days",
+    _metadata,
+    _source(),
+    sa.Column("day", sa.String, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+day_digests = sa.Table(
+    "day_digests",
+    _metadata,
+    _source(),
+    sa.Column("day", sa.String, primary_key=True),
+    sa.Column("identity", sa.String, nullable=False),
+    sa.Column("digests", sa.JSON, nullable=False),
+)
+partitions = sa.Table(
+    "partitions",
+    _metadata,
+    _source(),
+    sa.Column("stage", sa.String, primary_key=True),
+    sa.Column("day", sa.String, primary_key=True),
+    sa.Column("files", sa.String, nullable=False),
+    sa.Column("counts", sa.JSON, nullable=False),
+)
+
+
+class CatalogStore:
+    """A database file, made when it is first used.
+
+    Args:
+        path: The file; None keeps the tables in memory, for what is not of a home.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._engine = _engine(path)
+        self._ready = False
+        # SQLite in memory is one connection
+        self._lock: contextlib.AbstractContextManager[Any] = (
+            threading.RLock() if path is None else contextlib.nullcontext()
+        )
+
+    @contextlib.contextmanager
+    def transaction(self, *, writes: bool) -> Iterator[sa.Connection]:
+        """Open a short transaction.
+
+        Raises:
+            CatalogLostError: Where the file was damaged; it is empty now.
+            StoreError: Where it cannot be read or written: no room, no permission.
+        """
+        with self._lock:
+            self._prepare()
+            try:
+                with self._begin(writes=writes) as connection:
+                    yield connection
+            except sa.exc.DatabaseError as error:
+                if not _is_damage(error):
+                    raise self._refusal(error) from None
+                self._throw_away()
+                raise CatalogLostError(f"{self.path} was damaged", "run again") from None
+
+    def _begin(self, *, writes: bool) -> contextlib.AbstractContextManager[sa.Connection]:
+        return self._engine.execution_options(writes=writes).begin()
+
+    def _prepare(self) -> None:
+        if self._ready and (self.path is None or self.path.exists()):
+            return
+        if self.path is not None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"{self.path.parent} cannot be made: {error.strerror}", "free its path"
+                ) from None
+        try:
+            self._create()
+        except sa.exc.DatabaseError as error:
+            if not _is_damage(error):
+                raise self._refusal(error) from None
+            self._throw_away()
+        self._ready = True
+
+    def _create(self) -> None:
+        """Make the tables, anew where they are of another version."""
+        if self.path is not None and self.path.exists():
+            with self._begin(writes=False) as connection:
+                if _is_whole(connection):
+                    return
+        with self._begin(writes=True) as connection:
+            if _is_whole(connection):
+                return  # another process was faster
+            found = sa.MetaData()
+            found.reflect(connection)
+            found.drop_all(connection)
+            _metadata.create_all(connection)
+            content = {"version": _VERSION, "generation": uuid.uuid4().hex, "number": "0"}
+            rows = [{"name": name, "value": value} for name, value in content.items()]
+            connection.execute(sa.insert(meta), rows)
+
+    def _throw_away(self) -> None:
+        """Begin anew with an empty file, unless another process has done so."""
+        if self.path is None:
+            raise StoreError("the catalog in memory is damaged", "run again")
+        with FileLock(self.path.with_name(f"{self.path.name}.lock")):
+            try:
+                self._create()
+                with self._begin(writes=False) as connection:
+                    sound = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() == "ok"
+            except sa.exc.DatabaseError:
+                sound = False
+            if not sound:
+                for ending in ("", "-wal", "-shm"):
+                    self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+                self._create()
+
+    def _refusal(self, error: sa.exc.DatabaseError) -> StoreError:
+        if _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return TransientStoreError(
+                f"{self.path} has been locked for {_BUSY_SECONDS} s", "try again"
+            )
+        return StoreError(f"{self.path}: {error.orig}", "look at its disk and permissions")
+
+
+def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, or replace those of the same primary key."""
+    if not rows:
+        return
+    # the one statement that SQLAlchemy writes differently for each database
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table)
+    keys = [column.name for column in table.primary_key]
+    values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows)
+    )
+
+
+def _engine(path: Path | None) -> sa.Engine:
+    url = sa.URL.create("sqlite", database=str(path) if path else None)
+    # a connection a transaction: nothing is open across forks and threads
+    engine = sa.create_engine(
+        url,
+        poolclass=NullPool if path else StaticPool,
+        connect_args={"check_same_thread": False, "timeout": _BUSY_SECONDS},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin as said below
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # a transaction that begins by reading could not wait for its turn to write
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _is_whole(connection: sa.Connection) -> bool:
+    """Whether all tables are there and of this version."""
+    if not _metadata.tables.keys() <= set(sa.inspect(connection).get_table_names()):
+        return False
+    version = connection.scalar(sa.select(meta.c.value).where(meta.c.name == "version"))
+    return bool(version == _VERSION)
+
+
+def _is_damage(error: sa.exc.DatabaseError) -> bool:
+    if _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return True
+    text = str(error.orig)
+    return "no such table" in text or "no such column" in text
+
+
+def _code(error: sa.exc.DatabaseError) -> int | None:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None  # without what extends it
