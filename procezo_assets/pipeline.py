@@ -25,6 +25,7 @@ from procezo_assets.ledger import Ledger
 from procezo_assets.parameters import Parameters, parameters_hash
 from procezo_assets.raw.source import DeviceDay, FileCounts, RawSource
 from procezo_assets.schemas import StageRules, check_schema
+from procezo_assets.stores.column_units import read_units
 from procezo_assets.stores.parquet import (
     Provenance,
     WrittenFile,
@@ -38,6 +39,7 @@ from procezo_assets.treatments.model import PartAbout
 from procezo_assets.treatments.treated import Treated
 
 Frames = dict[PartKey, pl.DataFrame]
+Units = dict[PartKey, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class Partition:
         self.day = day
         self.frames: dict[str, Frames] = {}
         self.hashes: dict[str, dict[PartKey, str]] = {}
+        self.units: dict[str, Units] = {}
 
     def run(self, stage: Stage) -> StageDone:
         """Run one stage, check what it made, and write it.
@@ -131,6 +134,7 @@ class Partition:
         warnings: list[str] = []
         before: Frames = {}
         raw_files: tuple[FileCounts, ...] = ()
+        units = self.units[stage.output] = {}
         if stage.treatment.kind == "source":
             after, inputs, raw_files = self._parse(stage, params, ledger, warnings)
         else:
@@ -169,7 +173,7 @@ class Partition:
             for key in after
         }
         folder = context.dataset.stage(stage.output)
-        files = write_partition(folder, self.day, after, provenance)
+        files = write_partition(folder, self.day, after, provenance, units)
         self.frames[stage.output] = after
         self.hashes[stage.output] = {key: file.sha256 for key, file in files.items()}
         return StageDone(
@@ -231,6 +235,7 @@ class Partition:
             paths = part_files(folder, self.day)
             self.frames[stage.input] = {key: read_part(path) for key, path in paths.items()}
             self.hashes[stage.input] = {key: file_sha256(path) for key, path in paths.items()}
+            self.units[stage.input] = {key: read_units(path) for key, path in paths.items()}
             writer = self.context.flow.input_of(stage)
             written_here = writer is not None and writer.name in self.context.params
             if not paths and not written_here and not any(folder.glob("domain=*")):
@@ -268,6 +273,9 @@ class Partition:
                     )
                 after[made] = result
                 inputs[made] = hashes[key]
+                self.units[stage.output][made] = stage.treatment.units_after(
+                    params, key.domain, result.columns, self.units[stage.input].get(key, {})
+                )
         return after, inputs
 
     def _run_folder(

@@ -16,6 +16,7 @@ import polars as pl
 
 from procezo_assets.datasets import PartKey, part_files
 from procezo_assets.errors import PartitionError
+from procezo_assets.stores.column_units import schema_with_units
 
 _FOOTER_KEY = "procezo"
 
@@ -65,6 +66,7 @@ def write_partition(
     day: date,
     frames: Mapping[PartKey, pl.DataFrame],
     provenance: Mapping[PartKey, Provenance],
+    units: Mapping[PartKey, Mapping[str, str]] | None = None,
 ) -> dict[PartKey, WrittenFile]:
     """Replace the files of a partition.
 
@@ -76,9 +78,10 @@ def write_partition(
         day: The UTC day.
         frames: `ts`, then values; the column `device` is put between them.
         provenance: What goes into each file's footer.
+        units: Unit by column, into the metadata of each file's fields.
     """
     encoded = {
-        key: _encode(_with_device(frame, key.device), provenance[key])
+        key: _encode(_with_device(frame, key.device), provenance[key], (units or {}).get(key))
         for key, frame in frames.items()
     }
     before = part_files(folder, day)
@@ -153,12 +156,13 @@ def _with_device(frame: pl.DataFrame, device: str) -> pl.DataFrame:
     return frame.select("ts", pl.lit(device, pl.String).alias("device"), *values)
 
 
-def _encode(frame: pl.DataFrame, provenance: Provenance) -> bytes:
+def _encode(frame: pl.DataFrame, provenance: Provenance, units: Mapping[str, str] | None) -> bytes:
     buffer = io.BytesIO()
     frame.write_parquet(
         buffer,
         compression="zstd",
         row_group_size=1 << 20,
         metadata={_FOOTER_KEY: json.dumps(asdict(provenance), sort_keys=True)},
+        arrow_schema=schema_with_units(frame, units) if units else None,
     )
     return buffer.getvalue()

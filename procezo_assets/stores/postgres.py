@@ -7,12 +7,13 @@ timestamp, `wide` a row for each timestamp and a column for each device and valu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from procezo_assets.stores.column_units import unit_comment
 from procezo_assets.stores.postgres_connection import DayRefusedError, in_transaction
 from procezo_assets.stores.postgres_memory import (
     check_dataset,
@@ -53,6 +54,7 @@ def replace_tidy(
     dataset: str,
     day: date,
     origin: str,
+    units: Mapping[str, Mapping[str, Iterable[str]]] | None = None,
 ) -> dict[str, int]:
     """Replace the rows of one dataset and UTC day in the tables of one loading step.
 
@@ -64,6 +66,7 @@ def replace_tidy(
         day: The UTC day that all rows lie in.
         origin: What loads, such as `valvometry/to_postgres`. It becomes the tables' comment: rows
             of the day also leave the tables of the same origin that `tables` does not name.
+        units: By table and column, the units for the columns' comments.
 
     Returns:
         Rows loaded, by table; 0 for those that only lost rows.
@@ -94,6 +97,7 @@ def replace_tidy(
             rows[table.name] = _replace_in(
                 cursor, table, frame, dataset=dataset, day=day, origin=origin
             )
+            _comment_units(cursor, table, (units or {}).get(table.name, {}))
         return rows
 
     return in_transaction(url, work)
@@ -107,6 +111,7 @@ def replace_wide(
     dataset: str,
     day: date,
     origin: str,
+    units: Mapping[str, Mapping[str, Iterable[str]]] | None = None,
 ) -> dict[str, int]:
     """Replace one UTC day of a dataset in the wide tables of one loading step.
 
@@ -124,6 +129,7 @@ def replace_wide(
         day: The UTC day that all rows lie in.
         origin: What loads, such as `valvometry/to_postgres`. The day's values also leave the tables
             of the same origin and dataset that `tables` does not name.
+        units: By table and column, the units for the columns' comments.
 
     Returns:
         Rows loaded, by table; 0 for those that only lost values.
@@ -161,6 +167,7 @@ def replace_wide(
                 day=day,
                 origin=origin,
             )
+            _comment_units(cursor, table, (units or {}).get(table.name, {}))
         return rows
 
     return in_transaction(url, work)
@@ -237,6 +244,32 @@ def _replace_in(
         comment=literal(_comment(origin)),
     )
     return insert(cursor, table, frame, types)
+
+
+def _comment_units(cursor: Cursor, table: Table, units: Mapping[str, Iterable[str]]) -> None:
+    """Write the units of columns into their comments, beside what the comments say."""
+    if not units:
+        return
+    rows = query(
+        cursor,
+        """SELECT a.attname::text, col_description(c.oid, a.attnum)
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = {} AND c.relname = {} AND a.attnum > 0 AND NOT a.attisdropped""",
+        literal(table.schema),
+        literal(table.name),
+    )
+    for column, comment in rows:
+        said = unit_comment(comment, units.get(column, ()))
+        if said != (comment or ""):
+            execute(
+                cursor,
+                "COMMENT ON COLUMN {}.{}.{} IS {said}",
+                table.schema,
+                table.name,
+                column,
+                said=literal(said),
+            )
 
 
 def _delete_dataset_day(cursor: Cursor, table: Table, dataset: str, day: date) -> None:

@@ -7,11 +7,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from procezo_assets.errors import StoreError
+from procezo_assets.stores.column_units import unit_comment, units_of_files
 from procezo_assets.stores.loads import Loaded, StageInput
 from procezo_assets.stores.warehouse import (
     BUSY_WAIT_S,
@@ -110,6 +112,7 @@ class _Loading:
         with transaction(self.connection):
             self._make_schema()
             self._make_tables(parts, batches)
+            self._comment_units(parts)
             tables = self._tables()
             ranges = {
                 one.dataset: _ranges(day for day in one.days if (one.dataset, day) not in failed)
@@ -243,6 +246,26 @@ class _Loading:
                 continue
             self.connection.execute(f"ALTER TABLE {self._path(table)} {change}")
             existing[name.casefold()] = after
+
+    def _comment_units(self, parts: Sequence[PartFile]) -> None:
+        paths: dict[str, list[Path]] = defaultdict(list)
+        for part in parts:
+            paths[self._table_name(part.key.domain, part.key.window)].append(part.path)
+        for table, files in paths.items():
+            if not (units := units_of_files(files)):
+                continue
+            comments = self.connection.execute(
+                "SELECT column_name, comment FROM duckdb_columns() WHERE database_name = ? "
+                "AND schema_name = ? AND table_name = ?",
+                [self.catalog, self.schema, table],
+            ).fetchall()
+            for column, comment in comments:
+                said = unit_comment(comment, units.get(column, ()))
+                if said != (comment or ""):
+                    self.connection.execute(
+                        f"COMMENT ON COLUMN {self._path(table)}.{quote_identifier(column)} "
+                        f"IS {quote_literal(said)}"
+                    )
 
     def _tables(self) -> list[str]:
         """List the tables that hold what this load is to replace, with or without new rows."""

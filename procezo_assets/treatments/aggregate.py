@@ -40,12 +40,18 @@ class AggregateParameters(Parameters):
         return self
 
 
+def _unit_source(_params: AggregateParameters, _domain: str, column: str) -> str | None:
+    source, _, metric = column.rpartition("__")
+    return None if metric == "count" else source.removesuffix("__raw")
+
+
 @treatment(
     parameters=AggregateParameters,
     version="1",
     inputs=("35_normalized", "30_transform", "25_resampled", "20_clean", "10_parsed"),
     output="40_aggregated",
     unique_ts=lambda _: True,
+    unit_source=_unit_source,
 )
 def aggregate(frame: Frame, params: AggregateParameters) -> Treated:
     """Summarise values over time windows, one frame a window.

@@ -65,6 +65,7 @@ def _bounds(params: CleanParameters, domain: str) -> tuple[float | None, float |
     keeps_types=True,
     unique_ts=lambda params: params.drop_duplicates,
     domains_named=lambda params: params.domains if "domains" in params.model_fields_set else (),
+    unit_source=lambda _params, _domain, column: column,
 )
 def clean(frame: Frame, params: CleanParameters, *, about: PartAbout) -> Treated:
     """Drop repeated timestamps, then turn values out of range and spikes to null.

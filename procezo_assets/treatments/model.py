@@ -45,6 +45,7 @@ Target = Callable[[Any, Home], str]
 DomainsNamed = Callable[[Any], Iterable[str]]
 FitFunction = Callable[[Mapping[str, pl.LazyFrame], Any], Fit]
 Bounds = Callable[[Any, str], tuple[float | None, float | None] | None]
+UnitSource = Callable[[Any, str, str], str | None]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class Treatment:
         unique_ts: Tells of its parameters whether timestamps are unique afterwards; None keeps
             what the input stage promises.
         domains_named: The domains that a person's parameters name, which must be there.
+        unit_source: Names, of its parameters, a domain and an output column, the input column whose
+            unit the values keep; None where they have another unit or none. Without it no column
+            keeps its unit.
         target: Names where a loading treatment loads to, without secrets.
         one_dataset_only: Why a loading treatment cannot hold several datasets, where it cannot.
         origin: Where it comes from: `built in` or a path.
@@ -87,6 +91,7 @@ class Treatment:
     keeps_types: bool = False
     unique_ts: Callable[[Any], bool] | None = None
     domains_named: DomainsNamed | None = None
+    unit_source: UnitSource | None = None
     target: Target | None = None
     one_dataset_only: Callable[[Any], str | None] | None = None
     origin: str = BUILT_IN
@@ -123,6 +128,26 @@ class Treatment:
             "return a frame with the column ts",
         )
 
+    def units_after(
+        self, params: Parameters, domain: str, columns: Iterable[str], units: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Tell the units of what a frame treatment makes.
+
+        Args:
+            params: Its parameters.
+            domain: The domain of the frame.
+            columns: The columns of the output.
+            units: Unit by column of the input.
+        """
+        if self.unit_source is None or not units:
+            return {}
+        sources = {column: self.unit_source(params, domain, column) for column in columns}
+        return {
+            column: units[source]
+            for column, source in sources.items()
+            if source and source in units
+        }
+
 
 def load_identity(treatment: Treatment, params: Parameters, home: Home) -> str:
     """How and where a loading treatment loads: hash of its parameters, and its target."""
@@ -147,6 +172,7 @@ def treatment(
     keeps_types: bool = False,
     unique_ts: Callable[[Any], bool] | None = None,
     domains_named: DomainsNamed | None = None,
+    unit_source: UnitSource | None = None,
 ) -> Callable[[F], F]:
     """Register a function `(frame, params)` as a frame treatment.
 
@@ -166,6 +192,8 @@ def treatment(
         keeps_types: Whether columns keep the types that their domain declares.
         unique_ts: Tells of the parameters whether timestamps are unique afterwards.
         domains_named: The domains that the parameters name, which must be there.
+        unit_source: Names the input column whose unit an output column's values keep, of the
+            parameters, the domain and the output column; without it units end here.
     """
 
     def mark(function: F) -> F:
@@ -184,6 +212,7 @@ def treatment(
             keeps_types=keeps_types,
             unique_ts=unique_ts,
             domains_named=domains_named,
+            unit_source=unit_source,
         )
         return _marked(function, made)
 

@@ -140,6 +140,13 @@ def _bounds(params: NormalizeParameters, domain: str) -> tuple[float, float] | N
     return (0.0, 1.0) if params.clip and in_place else None
 
 
+def _unit_source(params: NormalizeParameters, domain: str, column: str) -> str | None:
+    """A normalized column has no unit; the others keep theirs."""
+    results = params.columns.values() if isinstance(params.columns, dict) else params.columns
+    normalized = not params.columns or any(fnmatchcase(column, result) for result in results)
+    return None if domain == params.domain and normalized else column
+
+
 @treatment(
     parameters=NormalizeParameters,
     version="1",
@@ -149,6 +156,7 @@ def _bounds(params: NormalizeParameters, domain: str) -> tuple[float, float] | N
     fits_domain=_fits_domain,
     bounds=_bounds,
     domains_named=lambda params: (params.domain, *params.drop_domains),
+    unit_source=_unit_source,
 )
 def normalize(frame: Frame, params: NormalizeParameters, *, about: PartAbout, fit: Fit) -> Treated:
     """Bring each device's columns to [0, 1]: (x - low) / (high - low), 0 where they are equal.

@@ -49,6 +49,7 @@ class ResampleParameters(Parameters):
     domains_named=lambda params: (
         params.agg_method if "agg_method" in params.model_fields_set else ()
     ),
+    unit_source=lambda _params, _domain, column: column,
 )
 def resample(frame: Frame, params: ResampleParameters, *, about: PartAbout) -> Treated:
     """Floor samples to a regular grid, one row a bin, and fill short gaps forward.

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from procezo_assets.datasets import PartKey
 from procezo_assets.errors import ParameterError
 from procezo_assets.parameters import Parameters
+from procezo_assets.stores.column_units import read_units
 from procezo_assets.stores.loads import Loaded, StageInput
 from procezo_assets.treatments.model import loader
 from procezo_assets.treatments.postgres_server import Server, server_identity, server_url
@@ -217,9 +218,12 @@ class _Plan:
         from procezo_assets.stores.postgres_names import plain  # noqa: PLC0415 - heavy
 
         frames: dict[str, list[pl.DataFrame]] = {}
+        units: dict[str, dict[str, set[str]]] = {}
         for key, path in parts.items():
             frame = self._read(key, path).with_columns(pl.lit(key.device).alias("device"))
             frames.setdefault(self.tidy_table(key), []).append(frame)
+            for column, unit in read_units(path).items():
+                units.setdefault(self.tidy_table(key), {}).setdefault(column, set()).add(unit)
         schema = self.params.schema_name or plain(self.source.flow)
         rows = replace_tidy(
             url,
@@ -230,6 +234,7 @@ class _Plan:
             dataset=self.source.dataset,
             day=day,
             origin=self.origin,
+            units=units,
         )
         return {f"{schema}.{name}": count for name, count in rows.items()}
 
@@ -246,9 +251,13 @@ class _Plan:
         for key, path in self.known.items():
             names = owned.setdefault(self.wide_table(key), set())
             names |= {wide_column(key.device, name) for name in self._columns(key, path)}
+        units: dict[str, dict[str, set[str]]] = {}
         for key, path in parts.items():
             part = (key.device, key.domain, self._read(key, path))
             frames.setdefault(self.wide_table(key), []).append(part)
+            for column, unit in read_units(path).items():
+                of_table = units.setdefault(self.wide_table(key), {})
+                of_table.setdefault(wide_column(key.device, column), set()).add(unit)
         rows = replace_wide(
             url,
             tables={table: wide_frame(several) for table, several in frames.items()},
@@ -256,6 +265,7 @@ class _Plan:
             dataset=self.source.dataset,
             day=day,
             origin=self.origin,
+            units=units,
         )
         return {f"public.{table}": count for table, count in rows.items()}
 

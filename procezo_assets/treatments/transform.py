@@ -49,6 +49,15 @@ class TransformParameters(Parameters):
     )
 
 
+def _unit_source(params: TransformParameters, domain: str, column: str) -> str | None:
+    replaced = any(
+        formula.mode == "replace"
+        and (formula.target.domain == domain or column in formula.target.columns)
+        for formula in params.transforms
+    )
+    return None if replaced else column
+
+
 @treatment(
     parameters=TransformParameters,
     version="1",
@@ -57,6 +66,7 @@ class TransformParameters(Parameters):
     domains_named=lambda params: [
         one.target.domain for one in params.transforms if one.target.domain
     ],
+    unit_source=_unit_source,
 )
 def transform(frame: Frame, params: TransformParameters, *, about: PartAbout) -> Treated:
     """Apply formulas to chosen columns, beside them or in their place.
