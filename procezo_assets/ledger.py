@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -49,6 +50,30 @@ class Ledger:
     def added_by_reason(self) -> dict[str, int]:
         """Values made, by reason; reasons without any are left out."""
         return _totals(self.values_added)
+
+    def counts(self) -> dict[str, Any]:
+        """The counts as JSON, for a file's footer: a function of what the file was made from."""
+        return {
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "rows_removed": dict(self.rows_removed),
+            "rows_added": dict(self.rows_added),
+            "values_in": self.values_in,
+            "values_out": self.values_out,
+            "values_removed": {name: dict(found) for name, found in self.values_removed.items()},
+            "values_added": {name: dict(found) for name, found in self.values_added.items()},
+        }
+
+    def add(self, counts: Mapping[str, Any]) -> None:
+        """Add the counts of another part of the partition, as `counts` gives them."""
+        self.rows_in += counts["rows_in"]
+        self.rows_out += counts["rows_out"]
+        self.values_in += counts["values_in"]
+        self.values_out += counts["values_out"]
+        self.rows_removed.update(counts["rows_removed"])
+        self.rows_added.update(counts["rows_added"])
+        _enter_values(self.values_removed, counts["values_removed"])
+        _enter_values(self.values_added, counts["values_added"])
 
     def enter(self, name: str, before: pl.DataFrame, treated: Treated) -> None:
         """Enter what a treatment made of one frame, and hold it to the law.

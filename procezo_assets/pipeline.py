@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -103,6 +104,21 @@ class PartitionContext:
         return fit
 
 
+@dataclass
+class _Made:
+    """What a stage makes of a partition, not yet written.
+
+    Args:
+        frames: The frames.
+        inputs: Hash of what each was made from.
+        counts: What became of that, with the first of the frames made from it.
+    """
+
+    frames: Frames = field(default_factory=dict)
+    inputs: dict[PartKey, str] = field(default_factory=dict)
+    counts: dict[PartKey, dict[str, Any]] = field(default_factory=dict)
+
+
 class Partition:
     """One day of a dataset, in memory between its stages.
 
@@ -136,13 +152,13 @@ class Partition:
         raw_files: tuple[FileCounts, ...] = ()
         units = self.units[stage.output] = {}
         if stage.treatment.kind == "source":
-            after, inputs, raw_files = self._parse(stage, params, ledger, warnings)
+            made, raw_files = self._parse(stage, params, ledger, warnings)
         else:
             before, hashes = self._input(stage)
             if stage.treatment.kind == "folder":
-                after, inputs = self._run_folder(stage, params, before, hashes, ledger)
+                made = self._run_folder(stage, params, before, hashes, ledger)
             else:
-                after, inputs = self._apply(
+                made = self._apply(
                     stage=stage,
                     params=params,
                     before=before,
@@ -155,7 +171,7 @@ class Partition:
                 f"stage '{stage.name}': {ledger.imbalances[0]}",
                 "nothing was written; correct the treatment, or report it where it is built in",
             )
-        after = {key: _with_output_types(frame) for key, frame in after.items()}
+        after = {key: _with_output_types(frame) for key, frame in made.frames.items()}
         for key, frame in after.items():
             check_schema(context.rules[stage.name], key, frame, day=self.day)
         fit = context.fit_of(stage)
@@ -166,9 +182,10 @@ class Partition:
                 treatment=stage.treatment.name,
                 version=stage.treatment.version,
                 parameters=parameters_hash(params),
-                input=inputs[key],
+                input=made.inputs[key],
                 parts=len(after),
                 fit=fit.sha256 if fit else None,
+                counts=made.counts.get(key),
             )
             for key in after
         }
@@ -191,7 +208,7 @@ class Partition:
 
     def _parse(
         self, stage: Stage, params: Parameters, ledger: Ledger, warnings: list[str]
-    ) -> tuple[Frames, dict[PartKey, str], tuple[FileCounts, ...]]:
+    ) -> tuple[_Made, tuple[FileCounts, ...]]:
         source = self.context.source
         assert source is not None  # noqa: S101 - scanned before the first day
         written = part_files(self.context.dataset.stage(stage.output), self.day).values()
@@ -202,18 +219,18 @@ class Partition:
             raise unreadable
         device_days = source.read_day(self.day)
         self._protect(stage, source, device_days)
-        frames: Frames = {}
-        inputs: dict[PartKey, str] = {}
+        made = _Made()
         for device, device_day in device_days.items():
             warnings.extend(_field_warnings(device, device_day))
             ledger.rows_in += device_day.rows.height
             treated = stage.treatment.function(device_day.rows, params)
             for domain, result in treated.items():
                 key = PartKey(device, domain)
-                frames[key] = result.frames[None]
-                inputs[key] = device_day.digest
+                made.frames[key] = result.frames[None]
+                made.inputs[key] = device_day.digest
+                made.counts[key] = _parsed_counts(device_day.rows, result)
             _enter_parsed(ledger, device, device_day.rows, treated)
-        return frames, inputs, tuple(source.files_of(self.day))
+        return made, tuple(source.files_of(self.day))
 
     def _protect(
         self, stage: Stage, source: RawSource, device_days: Mapping[str, DeviceDay]
@@ -254,29 +271,34 @@ class Partition:
         hashes: Mapping[PartKey, str],
         ledger: Ledger,
         warnings: list[str],
-    ) -> tuple[Frames, dict[PartKey, str]]:
-        after: Frames = {}
-        inputs: dict[PartKey, str] = {}
+    ) -> _Made:
+        made = _Made()
         fit = self.context.fit_of(stage)
         for key, frame in before.items():
             about = PartAbout(key.device, key.domain, self.day, key.window)
             treated = stage.treatment.apply(frame, params, about, fit.content if fit else None)
-            ledger.enter(f"{key.device} {key.domain}", frame, treated)
+            part = Ledger()
+            part.enter(f"{key.device} {key.domain}", frame, treated)
+            counts = part.counts()
+            ledger.add(counts)
+            ledger.imbalances += part.imbalances
             warnings.extend(treated.warnings)
-            for window, result in treated.frames.items():
-                made = PartKey(key.device, key.domain, window or key.window)
-                if made in after:
+            for place, (window, result) in enumerate(treated.frames.items()):
+                name = PartKey(key.device, key.domain, window or key.window)
+                if name in made.frames:
                     raise TreatmentError(
-                        f"stage '{stage.name}' makes {made.file_name(self.day)} from several "
+                        f"stage '{stage.name}' makes {name.file_name(self.day)} from several "
                         f"windows of {stage.input}",
                         "let it read a stage without windows",
                     )
-                after[made] = result
-                inputs[made] = hashes[key]
-                self.units[stage.output][made] = stage.treatment.units_after(
+                made.frames[name] = result
+                made.inputs[name] = hashes[key]
+                if place == 0:
+                    made.counts[name] = counts
+                self.units[stage.output][name] = stage.treatment.units_after(
                     params, key.domain, result.columns, self.units[stage.input].get(key, {})
                 )
-        return after, inputs
+        return made
 
     def _run_folder(
         self,
@@ -285,7 +307,7 @@ class Partition:
         before: Frames,
         hashes: Mapping[PartKey, str],
         ledger: Ledger,
-    ) -> tuple[Frames, dict[PartKey, str]]:
+    ) -> _Made:
         """Run a user's treatment of the established form; it may mix the files it is given."""
         source = self.context.flow.input_of(stage)
         with tempfile.TemporaryDirectory(prefix="procezo-") as scratch:
@@ -299,8 +321,16 @@ class Partition:
                 scratch=Path(scratch),
             )
         ledger.enter_uncounted(before.values(), after.values())
-        everything = _joint_hash(hashes)
-        return after, dict.fromkeys(after, everything)
+        counts = {min(after, key=_sorting): ledger.counts()} if after else {}
+        return _Made(after, dict.fromkeys(after, _joint_hash(hashes)), counts)
+
+
+def _parsed_counts(rows: pl.DataFrame, parsed: Treated) -> dict[str, Any]:
+    """The counts of one domain of a device-day."""
+    counts = Ledger(rows_in=rows.height, rows_out=parsed.frames[None].height)
+    values, removed = counts.enter_parsed(parsed)
+    counts.values_in = values + removed
+    return counts.counts()
 
 
 def _enter_parsed(
@@ -349,6 +379,10 @@ def _with_output_types(frame: pl.DataFrame) -> pl.DataFrame:
             # NaN would make every summary of the column NaN; a value that is none is null
             casts.append(pl.col(name).cast(pl.Float64).fill_nan(None))
     return frame.with_columns(casts)
+
+
+def _sorting(key: PartKey) -> tuple[str, str, str]:
+    return (key.device, key.domain, key.window or "")
 
 
 def _joint_hash(hashes: Mapping[PartKey, str]) -> str:

@@ -27,6 +27,7 @@ from core_home import (
 from procezo_assets.datasets import PartKey, part_files, stage_days
 from procezo_assets.errors import FitError
 from procezo_assets.fits import current_fit
+from procezo_assets.ledger import Ledger
 from procezo_assets.runs import Work, run
 from procezo_assets.stores.parquet import read_provenance
 
@@ -84,6 +85,23 @@ def test_files_name_what_they_hold_and_what_made_them(lab):
         PartKey("pil-90", "bio_signal").path(lab.home.dataset("DS").stage("35_normalized"), D1)
     ).fit
     assert fit == current_fit(lab.home.dataset("DS").stage("35_normalized")).sha256
+
+
+def test_the_footers_of_a_partition_add_up_to_its_ledger(lab):
+    events = lab.run_well(lab.flow(*FULL), D1)
+
+    dataset = lab.home.dataset("DS")
+    for (stage, _), event in done(events).items():
+        added = Ledger()
+        for path in part_files(dataset.stage(event.stage.output), D1).values():
+            counts = read_provenance(path).counts
+            if counts:
+                added.add(counts)
+        if stage == "parsed":  # each domain of a device has all its rows
+            assert (added.rows_in, event.ledger.rows_in) == (60, 30)
+        else:
+            assert added.counts() == event.ledger.counts()
+        assert added.values_removed == event.ledger.values_removed
 
 
 def test_a_run_of_days_makes_the_bytes_of_runs_of_one_day(lab, tmp_path):

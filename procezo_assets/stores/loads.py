@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -123,8 +124,17 @@ def record_loaded(given: StageInput, days: Iterable[date], identity: str, result
 def load_digest(input_folder: Path, day: date, identity: str) -> str:
     """Hash what a loading stage would load of a day: the provenance of its files, how, where to."""
     described = [
-        [*(part or "" for part in key), asdict(found) if (found := read_provenance(path)) else None]
+        [*(part or "" for part in key), _origin(path)]
         for key, path in part_files(input_folder, day).items()
     ]
     text = json.dumps([described, identity], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _origin(path: Path) -> dict[str, Any] | None:
+    found = read_provenance(path)
+    if found is None:
+        return None
+    origin = asdict(found)
+    del origin["counts"]  # they follow from the rest
+    return origin

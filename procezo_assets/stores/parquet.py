@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -34,6 +35,8 @@ class Provenance:
         input: sha256 of the parquet file it was made from; of `parse`, of its sorted raw lines.
         parts: How many files the partition has, so that a missing one is noticed.
         fit: sha256 of the fit, for treatments that have one.
+        counts: What became of the rows and values of the file's input (`Ledger.counts`); in the
+            first of the files that are made from it, so that they add up.
     """
 
     flow: str
@@ -44,6 +47,7 @@ class Provenance:
     input: str
     parts: int
     fit: str | None = None
+    counts: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

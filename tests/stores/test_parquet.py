@@ -70,7 +70,7 @@ def test_a_column_device_of_a_treatment_is_not_the_device(tmp_path):
 
 
 def test_the_footer_says_what_a_file_was_made_from(tmp_path):
-    made = replace(MADE, fit="beef")
+    made = replace(MADE, fit="beef", counts={"rows_in": 1})
     (written,) = write(tmp_path, {A: frame(1)}, made).values()
 
     assert read_provenance(written.path) == made
@@ -82,6 +82,7 @@ def test_the_footer_says_what_a_file_was_made_from(tmp_path):
         "version": "1",
         "parameters": "cafe",
         "input": "f00d",
+        "counts": {"rows_in": 1},
         "parts": 1,
         "fit": "beef",
     }
