@@ -21,6 +21,7 @@ _COMMANDS = {
     "list": ("procezo_assets.cli.listing:list_", "List flows, treatments, steps or datasets."),
     "describe": ("procezo_assets.cli.listing:describe", "Show a treatment and its parameters."),
     "check": ("procezo_assets.cli.check:check", "Check flows and treatments."),
+    "verify": ("procezo_assets.cli.verify:verify", "Make a flow's files again and compare bytes."),
     "postgres": (
         "procezo_assets.cli.postgres:postgres",
         "Start, stop or find the PostgreSQL server.",

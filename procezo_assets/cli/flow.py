@@ -87,7 +87,7 @@ def flow(
     chosen.check_run_params(params)
     plans = [
         plan
-        for dataset in _datasets(home, chosen, datasets)
+        for dataset in datasets_of(home, chosen, datasets)
         for plan in Planner(
             flow=chosen,
             dataset=home.existing_dataset(dataset),
@@ -185,7 +185,12 @@ def print_outcomes(
                 click.echo(f"warning, {stage.stage}: {warning}", err=True)
 
 
-def _datasets(home: Home, flow: Flow, asked: Sequence[str]) -> list[str]:
+def datasets_of(home: Home, flow: Flow, asked: Sequence[str]) -> list[str]:
+    """List the datasets that a command works on: those asked for, else all of the flow.
+
+    Raises:
+        DatasetError: Where one is not the flow's, or the flow has none.
+    """
     found = flow.datasets(home)
     for name in asked:
         home.existing_dataset(name)
