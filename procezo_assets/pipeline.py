@@ -24,7 +24,8 @@ from procezo_assets.fits import StoredFit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.ledger import Ledger
 from procezo_assets.parameters import Parameters, parameters_hash
-from procezo_assets.raw.source import DeviceDay, FileCounts, RawSource
+from procezo_assets.raw.files import FileCounts
+from procezo_assets.raw.source import DeviceDay, RawSource
 from procezo_assets.schemas import StageRules, check_schema
 from procezo_assets.stores.column_units import read_units
 from procezo_assets.stores.parquet import (

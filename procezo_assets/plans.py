@@ -13,7 +13,7 @@ from procezo_assets.errors import FlowError, PartitionError
 from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import Stale, affected_stages, known_days, stale_partitions
-from procezo_assets.raw.quarantine import write_quarantine
+from procezo_assets.raw.quarantine import Quarantine
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
 
@@ -83,7 +83,7 @@ class Planner:
             source.refuse_emptiness(known_days(self.flow, self.dataset, self.stages))
             problem = source.why_no_rows()
             if problem is not None:
-                source.scan(partial(write_quarantine, self.dataset, self.flow.name))
+                source.scan(partial(Quarantine, self.dataset, self.flow.name))
                 raise problem
         _check_asked(self.flow, first, last)
         days = [

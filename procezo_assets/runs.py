@@ -26,8 +26,8 @@ from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.parameters import Parameters
 from procezo_assets.pipeline import Partition, PartitionContext, StageDone
-from procezo_assets.raw.quarantine import write_quarantine
-from procezo_assets.raw.reader import Limits
+from procezo_assets.raw.files import Limits
+from procezo_assets.raw.quarantine import Quarantine
 from procezo_assets.raw.source import RawSource
 from procezo_assets.schemas import stage_rules
 from procezo_assets.stores.loads import Loaded, StageInput, record_loaded
@@ -134,7 +134,7 @@ def raw_source(
     params = flow.parameters(flow.source, dataset.name, run_params)
     if not isinstance(params, ParseParameters):
         return None
-    return RawSource(dataset, params, Limits(flow.start, today()))
+    return RawSource(dataset, params, Limits(flow.start, today()), output=flow.source.output)
 
 
 def run(work: Work) -> Iterator[Event]:
@@ -204,7 +204,7 @@ class _DatasetRun:
         stage = self.flow.source
         assert source is not None  # noqa: S101 - a source stage is among the stages
         assert stage is not None  # noqa: S101
-        source.scan(partial(write_quarantine, self.dataset, self.flow.name))
+        source.scan(partial(Quarantine, self.dataset, self.flow.name))
         source.refuse_emptiness(stage_days(self.dataset.stage(stage.output)))
         source.want(self.days)
         self.context.source = source

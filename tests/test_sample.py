@@ -8,8 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
+from raw_lines import read_lines
 
-from procezo_assets.raw.reader import Limits, RawFile, device_name, read_fields, read_lines
+from procezo_assets.raw.files import Limits, RawFile, device_name
 from procezo_assets.sample import write_sample
 from procezo_assets.treatments.clean import CleanParameters, clean
 from procezo_assets.treatments.model import PartAbout
@@ -22,7 +23,7 @@ ALL_FILES = "c20de676fa02ff0a5130f6a6f2df55cf155cf97392c49ee22e592232ae0612a4"
 
 def read(path):
     device = device_name(path.name, PARAMS, dataset="VALVO-DEMO")
-    return read_lines(RawFile(path, path.name, device), PARAMS, LIMITS)
+    return read_lines(RawFile(path, path.name, device), PARAMS, LIMITS, path.parent)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,8 @@ def devices(files):
     """By device: the parsed domains of all its days, and what was met in the fields."""
     read_of = {}
     for device in ("pil-90", "pil-98"):
-        fields = [(file, *read_fields(file, file.rows, PARAMS)) for file in files]
-        mine = [part for part in fields if part[0].file.device == device]
+        fields = [(file, *file.fields(PARAMS)) for file in files]
+        mine = [part for part in fields if part[0].counts.file.device == device]
         rows = [pl.concat([file.rows.select("ts"), cut], how="horizontal") for file, cut, _ in mine]
         merged = pl.concat(rows, how="diagonal").sort("ts", maintain_order=True)
         read_of[device] = (parse(merged, PARAMS), [counts for _, _, counts in mine])
@@ -85,9 +86,9 @@ def test_lines_look_as_the_loggers_write_them(paths):
 
 
 def test_every_line_ends_in_exactly_one_place(files):
-    assert all(file.balanced for file in files)
-    assert [file.blank for file in files] == [3] * 6
-    assert [file.excluded for file in files] == [0] * 6
+    assert all(file.counts.balanced for file in files)
+    assert [file.counts.blank for file in files] == [3] * 6
+    assert [file.counts.excluded for file in files] == [0] * 6
     assert all(file.rows.height > 9000 for file in files)
 
 

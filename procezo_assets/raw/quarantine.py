@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import io
+import filecmp
+import uuid
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import polars as pl
 
 from procezo_assets.datasets import Dataset
-from procezo_assets.raw.reader import RawLines
-from procezo_assets.stores.parquet import write_atomically
+from procezo_assets.raw.files import RawFile
+
+_GROUP_BYTES = 16 * 1024**2
 
 
 def quarantine_path(dataset: Dataset, flow: str, raw_name: str) -> Path:
@@ -15,17 +21,78 @@ def quarantine_path(dataset: Dataset, flow: str, raw_name: str) -> Path:
     return dataset.quarantine(flow) / f"{raw_name}.parquet"
 
 
-def write_quarantine(dataset: Dataset, flow: str, lines: RawLines) -> None:
-    """Keep a raw file's quarantined lines; a file without any has no quarantine file.
+class Quarantine:
+    """The quarantined lines of one raw file, written as they come; without any there is no file.
 
-    Columns: `file` (path under `00_raw/`), `line` (from 1), `reason`, `raw` (bytes).
+    Columns: `file` (path under `00_raw/`), `line` (from 1), `reason`, `raw` (bytes). The file that
+    was there is replaced when all lines have been read, and stays where they could not be.
+
+    Args:
+        dataset: The dataset.
+        flow: The flow's name.
+        file: The raw file.
     """
-    path = quarantine_path(dataset, flow, lines.file.name)
-    if lines.quarantined.is_empty():
-        path.unlink(missing_ok=True)
-        return
-    buffer = io.BytesIO()
-    lines.quarantined.write_parquet(buffer, compression="zstd")
-    data = buffer.getvalue()
-    if not path.is_file() or path.read_bytes() != data:
-        write_atomically(path, data)
+
+    def __init__(self, dataset: Dataset, flow: str, file: RawFile) -> None:
+        self._name = file.name
+        self._path = quarantine_path(dataset, flow, file.name)
+        self._waiting: list[pl.DataFrame] = []
+        self._waiting_bytes = 0
+        self._writer: Any = None
+        self._temporary = self._path.with_name(f".{self._path.name[:100]}.{uuid.uuid4().hex}.tmp")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, lines: pl.DataFrame) -> None:
+        """Keep some lines.
+
+        Args:
+            lines: `line`, `reason` and `raw`.
+        """
+        if lines.is_empty():
+            return
+        self._waiting.append(lines)
+        self._waiting_bytes += int(lines.estimated_size())
+        if self._waiting_bytes >= _GROUP_BYTES:
+            self._write()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._write()
+            if self._writer is not None:
+                self._writer.close()
+            if kind is not None:
+                return
+            if self._writer is None:
+                self._path.unlink(missing_ok=True)
+            elif not _same(self._temporary, self._path):
+                self._temporary.replace(self._path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        import pyarrow.parquet as pq  # noqa: PLC0415 - most files have nothing to quarantine
+
+        if not self._waiting:
+            return
+        table = (
+            pl.concat(self._waiting)
+            .select(pl.lit(self._name).alias("file"), "line", "reason", "raw")
+            .to_arrow(compat_level=pl.CompatLevel.oldest())
+        )
+        self._waiting, self._waiting_bytes = [], 0
+        if self._writer is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(self._temporary, table.schema, compression="zstd")
+        self._writer.write_table(table)
+
+
+def _same(new: Path, old: Path) -> bool:
+    return old.is_file() and filecmp.cmp(new, old, shallow=False)

@@ -7,67 +7,22 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
 
 from procezo_assets.datasets import Dataset, raw_files
 from procezo_assets.errors import RawFileError
+from procezo_assets.raw.classify import read_fields
+from procezo_assets.raw.files import FileCounts, Limits, RawFile, device_name, midnight
 from procezo_assets.raw.kv_csv import FieldCounts
-from procezo_assets.raw.reader import (
-    Limits,
-    RawFile,
-    RawLines,
-    device_name,
-    read_fields,
-    read_lines,
-)
+from procezo_assets.raw.scanning import FileReader, Keep, size_and_mtime
 from procezo_assets.treatments.parse import ParseParameters
 
-# Lines of files are kept between finding their days and reading them, up to this much raw text.
-_KEPT_BYTES = 256 * 1024**2
-_READERS = 2
-
-
-@dataclass(frozen=True)
-class FileCounts:
-    """What became of the lines of a raw file.
-
-    Args:
-        file: Which file.
-        sha256: Hash of its bytes.
-        size: Its bytes.
-        lines: All its lines.
-        rows: Lines that are rows.
-        quarantined: Lines in quarantine, by reason.
-        excluded: Rows outside the flow's own bounds.
-        blank: Blank lines.
-        header: Header lines.
-        days: Rows by UTC day.
-        first: First timestamp of a row.
-        last: Last timestamp of a row.
-        balanced: Whether every line ended in exactly one place.
-        same_as: The file of the same device with the same bytes that is read instead.
-    """
-
-    file: RawFile
-    sha256: str
-    size: int
-    lines: int
-    rows: int
-    quarantined: dict[str, int]
-    excluded: int
-    blank: int
-    header: int
-    days: dict[date, int]
-    first: datetime | None
-    last: datetime | None
-    balanced: bool
-    same_as: str | None = None
+_HASHED_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -88,62 +43,75 @@ class DeviceDay:
 class RawSource:
     """The raw files of a dataset, read once to learn their days and again for each day's rows.
 
+    Only the blocks of a file that hold rows of a day are read for it. What is in memory does not
+    grow with the files: blocks that are being read, rows that are kept, and the days asked for.
+
     Args:
         dataset: The dataset.
         params: How to read the files.
         limits: Which timestamps the flow takes.
+        output: The folder of the stage that reads them, where the dataset's dialect is kept; None
+            settles it for this reading alone.
     """
 
-    def __init__(self, dataset: Dataset, params: ParseParameters, limits: Limits) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        params: ParseParameters,
+        limits: Limits,
+        *,
+        output: str | None = None,
+    ) -> None:
         self.dataset = dataset
         self.params = params
         self.limits = limits
         self.files: dict[str, FileCounts] = {}
         self.unreadable: dict[RawFile, RawFileError] = {}
-        self._kept: dict[str, RawLines] = {}
-        self._kept_bytes = 0
-        self._uses: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self._scanning = threading.Lock()
-        self._on_read: Callable[[RawLines], None] | None = None
-        self._counted: dict[str, FileCounts] = {}
-        self._stats: dict[str, tuple[int, int] | None] = {}
         self.scanned_ns = 0
+        self._reader = FileReader(dataset, params, limits, output=output)
+        self._scanning = threading.Lock()
+        self._keep: Keep | None = None
+        self._counted: dict[str, FileCounts] = {}
 
-    def scan(self, on_read: Callable[[RawLines], None] | None = None) -> None:
+    def scan(self, keep: Keep | None = None) -> None:
         """Read every file and count its lines, days and duplicates.
 
         Args:
-            on_read: Called with each file's lines, for instance to keep what is quarantined.
+            keep: Opens for each file what keeps its quarantined lines, such as `Quarantine`.
         """
-        self._on_read = on_read
-        self._counted, self._stats = {}, {}
+        self._keep = keep
+        self._counted = {}
         self.scan_changes()
 
     def scan_changes(self) -> None:
-        """Read the files that are new or changed since the last scan, and forget those gone."""
+        """Read the files that are new or changed since the last scan, and forget those gone.
+
+        In three steps, so that what is known may come from elsewhere: `_find` lists the files,
+        `_is_known` tells which of them need not be read, and the reader reads the others in the
+        order of their names and yields their counts, which hold all that is needed to read days.
+        """
         with self._scanning:
             started = time.time_ns()
-            found = [self._raw_file(path) for path in raw_files(self.dataset)]
-            stats = {file.name: _stat(file.path) for file in found}
-            known = {
-                file.name: self._counted[file.name]
-                for file in found
-                if file.name in self._counted
-                and stats[file.name] is not None
-                and stats[file.name] == self._stats[file.name]
-            }
+            found = self._find()
+            known = {file.name: self._counted[file.name] for file in found if self._is_known(file)}
             unread = [file for file in found if file.name not in known]
             for file in unread:
-                self._forget(file.name)
-            self.unreadable = {file: e for file, e in self.unreadable.items() if file not in unread}
-            with ThreadPoolExecutor(_READERS) as readers:
-                for counted in readers.map(self._count, unread):
-                    if counted is not None:
-                        known[counted.file.name] = counted
-            self._counted, self._stats = known, stats
+                self._reader.forget(file.name)
+            for counted in self._reader.read(unread, self._keep):
+                known[counted.file.name] = counted
+            self._counted = known
             self.files = self._without_repeats(known[name] for name in sorted(known))
+            self.unreadable = self._reader.failed
             self.scanned_ns = started
+
+    def _find(self) -> list[RawFile]:
+        """The dataset's raw files, by path."""
+        return [self._raw_file(path) for path in raw_files(self.dataset)]
+
+    def _is_known(self, file: RawFile) -> bool:
+        """Whether a file is as it was when its lines were counted."""
+        counted = self._counted.get(file.name)
+        return counted is not None and size_and_mtime(file.path) == (counted.size, counted.mtime_ns)
 
     def _raw_file(self, path: Path) -> RawFile:
         name = _printable(path.relative_to(self.dataset.raw).as_posix())
@@ -157,7 +125,7 @@ class RawSource:
             name = counted.file.name
             earlier = first_of.setdefault((counted.file.device, counted.sha256), name)
             if earlier != name:
-                self._forget(name)
+                self._reader.forget(name)
             files[name] = replace(counted, same_as=None if earlier == name else earlier)
         return files
 
@@ -221,9 +189,12 @@ class RawSource:
         return next((e for file, e in self.unreadable.items() if file.named_day in days), None)
 
     def want(self, days: Iterable[date]) -> None:
-        """Announce which days will be read, so that files are let go of after their last one."""
+        """Announce which days will be read, so that rows are let go of after their last one."""
         for day in days:
-            self._uses.update(counted.file.name for counted in self.files_of(day))
+            for counted in self.files_of(day):
+                self._reader.kept.want(
+                    (counted.file.name, place) for place in _places(counted, day)
+                )
 
     def read_day(self, day: date) -> dict[str, DeviceDay]:
         """Read the rows of a day, by device.
@@ -233,100 +204,63 @@ class RawSource:
         """
         pieces: dict[str, list[pl.DataFrame]] = {}
         counts: dict[str, FieldCounts] = {}
-        for counted in self.files_of(day):
-            lines = self._lines(counted)
-            rows = lines.rows.filter(pl.col("ts").dt.date() == day)
-            fields, met = read_fields(lines, rows, self.params)
-            located = rows.with_columns(file=pl.lit(counted.file.name)).with_columns(fields)
-            if lines.columns:  # what a csv line says depends on its header
-                header = (self.params.delimiter or ";").join(lines.columns)
-                located = located.with_columns(text=pl.lit(header + "\n") + pl.col("text"))
-            pieces.setdefault(counted.file.device, []).append(located)
-            counts.setdefault(counted.file.device, FieldCounts()).add(met)
-        return {device: _device_day(pieces[device], counts[device]) for device in sorted(pieces)}
-
-    def _count(self, file: RawFile) -> FileCounts | None:
-        try:
-            lines = read_lines(file, self.params, self.limits)
-        except RawFileError as error:
-            self.unreadable[file] = error
-            return None
-        if self._on_read is not None:
-            try:
-                self._on_read(lines)
-            except OSError as error:
-                self.unreadable[file] = RawFileError(
-                    f"raw file {file.path}: its quarantine cannot be written: {error}",
-                    "free the path or the disk",
-                )
-                return None
-        self._keep(lines)
-        days = lines.rows["ts"].dt.date().value_counts(sort=False)
-        reasons = lines.quarantined["reason"].value_counts(sort=False)
-        return FileCounts(
-            file=file,
-            sha256=lines.sha256,
-            size=lines.size,
-            lines=lines.lines,
-            rows=lines.rows.height,
-            quarantined=dict(sorted(reasons.rows())),
-            excluded=lines.excluded,
-            blank=lines.blank,
-            header=lines.header,
-            days=dict(sorted(days.rows())),
-            first=_instant(lines.rows["ts"].min()),
-            last=_instant(lines.rows["ts"].max()),
-            balanced=lines.balanced,
-        )
-
-    def _keep(self, lines: RawLines) -> None:
-        with self._lock:
-            if self._kept_bytes + lines.size <= _KEPT_BYTES:
-                self._kept[lines.file.name] = lines
-                self._kept_bytes += lines.size
-
-    def _forget(self, name: str) -> None:
-        with self._lock:
-            lines = self._kept.pop(name, None)
-            self._kept_bytes -= lines.size if lines else 0
-
-    def _lines(self, counted: FileCounts) -> RawLines:
-        name = counted.file.name
-        with self._lock:
-            lines = self._kept.get(name)
-        if lines is None:
-            lines = read_lines(counted.file, self.params, self.limits)
-            self._keep(lines)
-        if lines.sha256 != counted.sha256:
-            raise RawFileError(
-                f"raw file {counted.file.path} changed while it was read",
-                "run again when its writer is done",
+        for counted, rows in self._rows_of(day):
+            assert counted.dialect is not None  # noqa: S101 - a refused file has no rows
+            fields, met = read_fields(rows["text"], counted.dialect, self.params)
+            pieces.setdefault(counted.file.device, []).append(
+                _located(counted, rows).with_columns(fields)
             )
-        with self._lock:
-            self._uses[name] -= 1
-            last_use = self._uses[name] == 0
-        if last_use:
-            self._forget(name)
-        return lines
+            counts.setdefault(counted.file.device, FieldCounts()).add(met)
+        days: dict[str, DeviceDay] = {}
+        for device in sorted(pieces):
+            rows = _sorted(pieces.pop(device))
+            digest = _digest(rows["text"])
+            days[device] = DeviceDay(rows.drop("file", "line", "text"), digest, counts[device])
+        return days
+
+    def day_digests(self, day: date) -> dict[str, str]:
+        """The digests that `read_day` gives, without reading what the rows say."""
+        pieces: dict[str, list[pl.DataFrame]] = {}
+        for counted, rows in self._rows_of(day):
+            pieces.setdefault(counted.file.device, []).append(_located(counted, rows))
+        return {device: _digest(_sorted(pieces[device])["text"]) for device in sorted(pieces)}
+
+    def _rows_of(self, day: date) -> Iterator[tuple[FileCounts, pl.DataFrame]]:
+        """The rows of a day, file by file: `ts`, `line` and `text`."""
+        start = midnight(day)
+        mine = pl.col("ts").is_between(start, start + timedelta(days=1), closed="left")
+        for counted in self.files_of(day):
+            places = _places(counted, day)
+            yield (
+                counted,
+                pl.concat([self._reader.rows(counted, place).filter(mine) for place in places]),
+            )
 
 
-def _device_day(pieces: list[pl.DataFrame], counts: FieldCounts) -> DeviceDay:
-    rows = pl.concat(pieces, how="diagonal").sort("ts", "file", "line")
-    digest = hashlib.sha256("\n".join(rows["text"]).encode())
-    return DeviceDay(rows.drop("file", "line", "text"), digest.hexdigest(), counts)
+def _places(counted: FileCounts, day: date) -> list[int]:
+    return [place for place, block in enumerate(counted.blocks) if day in block.days]
 
 
-def _instant(value: object) -> datetime | None:
-    return value if isinstance(value, datetime) else None
+def _located(counted: FileCounts, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with what orders them and what they mean."""
+    located = rows.with_columns(file=pl.lit(counted.file.name))
+    identity = counted.dialect.identity if counted.dialect is not None else ""
+    if identity:
+        located = located.with_columns(text=pl.lit(identity + "\n") + pl.col("text"))
+    return located
 
 
-def _stat(path: Path) -> tuple[int, int] | None:
-    """Size and time of change; None where the file cannot be asked, which counts as changed."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_size, found.st_mtime_ns)
+def _sorted(pieces: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(pieces, how="diagonal").sort("ts", "file", "line")
+
+
+def _digest(texts: pl.Series) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(texts), _HASHED_ROWS):
+        if start:
+            digest.update(b"\n")
+        digest.update(texts.slice(start, _HASHED_ROWS).str.join("\n").item().encode())
+    return digest.hexdigest()
 
 
 def _printable(name: str) -> str:

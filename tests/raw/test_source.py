@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from procezo_assets.datasets import Home
 from procezo_assets.errors import RawFileError
-from procezo_assets.raw.quarantine import quarantine_path, write_quarantine
-from procezo_assets.raw.reader import Limits
+from procezo_assets.raw.files import Limits
+from procezo_assets.raw.quarantine import Quarantine, quarantine_path
 from procezo_assets.raw.source import RawSource
 from procezo_assets.treatments.parse import ParseParameters
 
@@ -161,7 +163,7 @@ def test_columns_are_those_of_the_day(dataset):
 
 
 def test_a_file_that_changes_between_scan_and_reading(dataset, monkeypatch):
-    monkeypatch.setattr("procezo_assets.raw.source._KEPT_BYTES", 0)
+    monkeypatch.setattr("procezo_assets.raw.scanning._KEPT_BYTES", 0)
     source = scanned(dataset, {"pil-90.csv": "2026-01-25T08:00:00Z;m0:1\n"})
     put(dataset, {"pil-90.csv": "2026-01-25T08:00:00Z;m0:2\n"})
 
@@ -177,10 +179,11 @@ def test_lines_are_let_go_of_after_their_last_day(dataset):
     source.want([D25, D26])
 
     source.read_day(D25)
-    assert list(source._kept) == ["pil-90.csv"]
+    kept = source._reader.kept
+    assert ("pil-90.csv", 0) in kept
     source.read_day(D26)
-    assert source._kept == {}
-    assert source._kept_bytes == 0
+    assert ("pil-90.csv", 0) not in kept
+    assert kept.bytes == 0
     assert values(source, D25) == ["1"]  # read again
 
 
@@ -190,15 +193,15 @@ def test_an_unreadable_file_fails_the_day_it_names_only(dataset):
     put(dataset, {obstacle.name: "x"})
 
     source = RawSource(dataset, ParseParameters(), LIMITS)
-    real = type(obstacle).read_bytes
+    real = Path.open
 
-    def refuse(path):
+    def refuse(path, *args, **kwargs):
         if path == obstacle:
             raise PermissionError(13, "Permission denied")  # root may read any file
-        return real(path)
+        return real(path, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(obstacle), "read_bytes", refuse)
+        patch.setattr(Path, "open", refuse)
         source.scan()
 
     assert source.unreadable_on(D26) is None
@@ -219,7 +222,7 @@ def test_quarantine_is_a_file_per_raw_file_and_goes_with_its_reason(dataset):
 
     def scan():
         source = RawSource(dataset, ParseParameters(), LIMITS)
-        source.scan(lambda lines: write_quarantine(dataset, "valvo", lines))
+        source.scan(partial(Quarantine, dataset, "valvo"))
 
     scan()
     assert path == dataset.path / "quarantine/valvo/deep/pil-90.csv.parquet"

@@ -1,0 +1,118 @@
+"""Bytes to blocks of whole lines, and blocks to texts: what bounds the memory that a file takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import polars as pl
+
+# A block of this many bytes and lines takes some 150 MB while its timestamps are read.
+BLOCK_BYTES = 16 * 1024**2
+BLOCK_LINES = 1 << 18
+LONGEST_LINE = 1024**2
+KEPT_OF_LONG_LINE = 64 * 1024
+
+_BOM = "\ufeff"
+
+
+class Stretch(NamedTuple):
+    """Some whole lines, or the beginning of one that is too long to be held.
+
+    Args:
+        data: The bytes; of a line that is too long the first ones.
+        size: How many bytes of the stream it stands for.
+        too_long: Whether it is one line that is too long.
+    """
+
+    data: bytes
+    size: int
+    too_long: bool = False
+
+
+def whole_lines(
+    read: Callable[[int], bytes], *, newline: bytes = b"\n", block_bytes: int = BLOCK_BYTES
+) -> Iterator[Stretch]:
+    """Cut a stream into stretches that end where a line ends; the last ends where the stream does.
+
+    Args:
+        read: Hands out the next bytes, at most so many; none at the end.
+        newline: What ends a line, one byte.
+        block_bytes: How much is read at once. No stretch is larger than twice that and a line of
+            `LONGEST_LINE`.
+    """
+    pending = b""
+    while chunk := read(block_bytes):
+        cut = chunk.rfind(newline) + 1
+        if cut:
+            yield from _few_lines(pending + chunk[:cut], newline)
+            pending = chunk[cut:]
+            continue
+        pending += chunk
+        if len(pending) > block_bytes + LONGEST_LINE:
+            kept, size, end = pending[:KEPT_OF_LONG_LINE], len(pending), 0
+            while not end and (chunk := read(block_bytes)):
+                end = chunk.find(newline) + 1
+                size += end or len(chunk)
+            yield Stretch(kept, size, too_long=True)
+            pending = chunk[end:]
+    if pending:
+        yield from _few_lines(pending, newline)
+
+
+def _few_lines(data: bytes, newline: bytes) -> Iterator[Stretch]:
+    """Halve a stretch of many short lines: a line takes memory of its own."""
+    middle = data.find(newline, len(data) // 2) + 1
+    if data.count(newline) <= BLOCK_LINES or not 0 < middle < len(data):
+        yield Stretch(data, len(data))
+        return
+    yield from _few_lines(data[:middle], newline)
+    yield from _few_lines(data[middle:], newline)
+
+
+def split_text(
+    data: bytes, *, codec: str = "utf-8", newline: bytes = b"\n", first: bool = True
+) -> pl.Series:
+    r"""Cut bytes into lines at LF; CR before it, a BOM and NUL bytes are stripped.
+
+    Bytes that are none of the codec's become U+FFFD, so that the line fails where they matter;
+    quarantine keeps the bytes themselves.
+
+    Args:
+        data: Whole lines.
+        codec: What the bytes are.
+        newline: What ends a line; CR in files of old loggers that know no LF.
+        first: Whether these are the file's first bytes, where a BOM may stand.
+    """
+    if not data:
+        return pl.Series("text", [], dtype=pl.String)
+    text = data.decode(codec, errors="replace")
+    if "\0" in text:
+        text = text.replace("\0", "")
+    if first:
+        text = text.removeprefix(_BOM)
+    if data.endswith(newline):
+        text = text[:-1]
+    # one string that Polars cuts: a Python string a line takes four times the memory
+    texts = pl.Series("text", [text], dtype=pl.String).str.split(newline.decode()).explode()
+    return texts.str.strip_suffix("\r")
+
+
+def line_bytes(data: bytes, places: list[int], *, newline: bytes = b"\n") -> pl.Series:
+    """The bytes of some lines of a block, without what ends them.
+
+    Args:
+        data: Whole lines.
+        places: Which lines, from 0, sorted.
+        newline: What ends a line.
+    """
+    raw: list[bytes] = []
+    start, at = 0, 0
+    for place in places:
+        while at < place:
+            start = data.index(newline, start) + 1
+            at += 1
+        end = data.find(newline, start)
+        end = len(data) if end < 0 else end
+        raw.append(data[start : end if end - start <= LONGEST_LINE else start + KEPT_OF_LONG_LINE])
+    return pl.Series("raw", raw, dtype=pl.Binary)

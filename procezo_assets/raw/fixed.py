@@ -1,0 +1,85 @@
+"""The dialect of a dataset: settled by its first file, and then the same for all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from procezo_assets.datasets import Dataset
+from procezo_assets.errors import DialectError, RawFileError
+from procezo_assets.raw.dialect import Dialect, FixedDialect
+from procezo_assets.stores.parquet import write_atomically
+
+DIALECT_FILE = "dialect.json"
+
+
+class DatasetDialect:
+    """What the files of a dataset have in common, in a readable file that outlives a run.
+
+    It is an input of `parse`, like a fit: without the file, the next scan settles it anew.
+
+    Args:
+        dataset: The dataset.
+        output: The folder of the stage that reads its raw files; None where there is none.
+        write: Whether the file is written, too; who only looks leaves nothing behind.
+    """
+
+    def __init__(self, dataset: Dataset, output: str | None, *, write: bool) -> None:
+        self._write = write
+        self._path = dataset.stage(output) / DIALECT_FILE if output else None
+        self._lock = dataset.home.state / "locks" / dataset.name / "dialect.lock"
+        self.fixed: FixedDialect | None = self._load()
+
+    def settle(self, dialect: Dialect) -> None:
+        """Hold a file's dialect against the dataset's, and let it decide what that left open.
+
+        Raises:
+            DialectError: Where the file does not fit.
+        """
+        self._refuse_misfit(dialect)
+        if self.fixed is not None and self.fixed.merge(dialect) == self.fixed:
+            return
+        if self._path is None or not self._write:
+            self.fixed = self._merged(dialect)
+            return
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._lock):
+            self.fixed = self._load()  # another run may have settled it since
+            self._refuse_misfit(dialect)
+            merged = self._merged(dialect)
+            if merged != self.fixed:
+                self.fixed = merged
+                write_atomically(self._path, (merged.model_dump_json(indent=1) + "\n").encode())
+
+    def _merged(self, dialect: Dialect) -> FixedDialect:
+        return dialect.fixed() if self.fixed is None else self.fixed.merge(dialect)
+
+    def _refuse_misfit(self, dialect: Dialect) -> None:
+        misfit = self.fixed.misfit(dialect) if self.fixed is not None else None
+        if misfit is not None:
+            where = f"; the dataset's is in {self._path}" if self._path else ""
+            raise DialectError(
+                "dialect",
+                f"it is not written as the dataset's other files are: {misfit}{where}",
+                "move it to a dataset of its own, or declare what differs",
+            )
+
+    def _load(self) -> FixedDialect | None:
+        if self._path is None:
+            return None
+        try:
+            return FixedDialect.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            raise _unusable(self._path, error) from None
+
+
+def _unusable(path: Path, error: Exception) -> RawFileError:
+    first = error.errors()[0] if isinstance(error, ValidationError) else None
+    told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
+    return RawFileError(
+        f"{path} cannot be read: {told}", "correct it, or remove it to settle the dialect anew"
+    )

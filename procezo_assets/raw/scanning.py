@@ -1,0 +1,246 @@
+"""Files read from their first line to their last, and blocks of them read again.
+
+What belongs here: how files are opened, in which order their dialects are settled, and what of them
+stays in memory. What does not: which files there are and what days are asked for (`source.py`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from procezo_assets.datasets import Dataset
+from procezo_assets.errors import DialectError, RawFileError
+from procezo_assets.raw.containers import OpenedRaw, changed, open_raw
+from procezo_assets.raw.dialect import Dialect
+from procezo_assets.raw.files import FileCounts, Limits, RawFile
+from procezo_assets.raw.fixed import DatasetDialect
+from procezo_assets.raw.kept import KeptBlocks
+from procezo_assets.raw.reader import count_lines, count_whole, read_block
+from procezo_assets.raw.sniff import sniff
+from procezo_assets.raw.tally import BlockLines
+from procezo_assets.treatments.parse import ParseParameters
+
+# Rows of blocks are kept between finding their days and reading them, up to this much memory.
+_KEPT_BYTES = 256 * 1024**2
+_READERS = 2
+_UNPACKED_AT_ONCE = 4
+
+
+class LineSink(Protocol):
+    """Takes the quarantined lines of one file, block by block."""
+
+    def add(self, lines: pl.DataFrame) -> None:
+        """Take `line`, `reason` and `raw`."""
+
+
+Keep = Callable[[RawFile], AbstractContextManager[LineSink]]
+
+
+class FileReader:
+    """Reads the files of a dataset in bounded memory.
+
+    Args:
+        dataset: The dataset.
+        params: How to read the files.
+        limits: Which timestamps the flow takes.
+        output: The folder of the stage that reads them, where the dataset's dialect is kept; None
+            settles it for this reading alone.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        params: ParseParameters,
+        limits: Limits,
+        *,
+        output: str | None,
+    ) -> None:
+        self.dataset = dataset
+        self.params = params
+        self.limits = limits
+        self.kept = KeptBlocks(_KEPT_BYTES)
+        self.failed: dict[RawFile, RawFileError] = {}
+        self._output = output
+        self._unpacked: OrderedDict[str, OpenedRaw] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, files: Iterable[RawFile], keep: Keep | None = None) -> Iterator[FileCounts]:
+        """Read files: each one's dialect in turn, then the lines of a few at once.
+
+        The dialect is settled in the order of names. A file that leaves it open is looked at again
+        when later ones have settled it. Those that could not be read are in `failed` afterwards.
+
+        Args:
+            files: Which files, by name.
+            keep: Opens for each file what keeps its quarantined lines, such as `Quarantine`.
+        """
+        self.failed = {}
+        settled = DatasetDialect(self.dataset, self._output, write=keep is not None)
+        again: list[tuple[RawFile, DialectError]] = []
+        reading: deque[Future[FileCounts | None]] = deque()
+        with ThreadPoolExecutor(_READERS) as readers:
+
+            def results(waiting: int) -> Iterator[FileCounts]:
+                while len(reading) > waiting:
+                    counted = reading.popleft().result()
+                    if counted is not None:
+                        yield counted
+
+            for file in files:
+                found = self._open(file, settled)
+                if isinstance(found, DialectError):
+                    again.append((file, found))
+                elif found is not None:
+                    reading.append(readers.submit(self._count, file, keep, *found))
+                yield from results(_READERS)
+            for file, _ in again:
+                found = self._open(file, settled)
+                if found is not None:
+                    opened = (None, found) if isinstance(found, DialectError) else found
+                    reading.append(readers.submit(self._count, file, keep, *opened))
+                yield from results(_READERS)
+            yield from results(0)
+
+    def _open(
+        self, file: RawFile, settled: DatasetDialect
+    ) -> tuple[OpenedRaw, Dialect] | DialectError | None:
+        """Open a file and tell its dialect, or why it has none; None where it is unreadable."""
+        try:
+            opened = open_raw(file.path, self._scratch, self.params)
+            try:
+                dialect = sniff(opened.texts, opened.facts, self.params, fixed=settled.fixed)
+                if dialect.identity:  # else all of it is declared
+                    settled.settle(dialect)
+            except BaseException:
+                opened.close()
+                raise
+        except RawFileError as error:
+            self.failed[file] = error
+            return None
+        except DialectError as error:
+            return error
+        return opened, dialect
+
+    def _count(
+        self,
+        file: RawFile,
+        keep: Keep | None,
+        opened: OpenedRaw | None,
+        dialect: Dialect | DialectError,
+    ) -> FileCounts | None:
+        """Count the lines of a file; None where it is unreadable."""
+        sink = keep(file) if keep is not None else nullcontext()
+        try:
+            with sink as kept:
+                return self._count_into(kept, file, opened, dialect)
+        except RawFileError as error:
+            self.failed[file] = error
+        except OSError as error:
+            self.failed[file] = RawFileError(
+                f"raw file {file.path}: its quarantine cannot be written: {error}",
+                "free the path or the disk",
+            )
+        self.forget(file.name)
+        return None
+
+    def _count_into(
+        self,
+        sink: LineSink | None,
+        file: RawFile,
+        opened: OpenedRaw | None,
+        dialect: Dialect | DialectError,
+    ) -> FileCounts:
+        place = 0
+
+        def on_block(read: BlockLines) -> None:
+            nonlocal place
+            if sink is not None:
+                sink.add(read.quarantined)
+            if read.rows.height:
+                self.kept.offer((file.name, place), read.rows)
+            place += 1
+
+        if opened is None and isinstance(dialect, DialectError):
+            try:
+                opened = open_raw(file.path, self._scratch, self.params)
+            except DialectError as error:
+                return count_whole(file, error, on_block=on_block)
+        assert opened is not None  # noqa: S101 - a dialect is of an opened file
+        counted = count_lines(
+            opened, file, self.params, self.limits, dialect=dialect, on_block=on_block
+        )
+        self._let_go(file.name, opened)
+        return counted
+
+    def rows(self, counted: FileCounts, place: int) -> pl.DataFrame:
+        """The rows of a block, as they were kept or read again: `ts`, `line` and `text`.
+
+        Raises:
+            RawFileError: Where the file cannot be read, or is not what it was.
+        """
+        key = (counted.file.name, place)
+        rows = self.kept.take(key)
+        if rows is not None:
+            return rows
+        assert counted.dialect is not None  # noqa: S101 - a refused file has no rows
+        opened = self._opened(counted)
+        block = counted.blocks[place]
+        rows = read_block(opened, block, counted.dialect, self.params, self.limits)
+        self._let_go(counted.file.name, opened)
+        self.kept.put(key, rows)
+        return rows
+
+    def _opened(self, counted: FileCounts) -> OpenedRaw:
+        """A file as it was counted; what was unpacked is unpacked only once where it can be."""
+        with self._lock:
+            opened = self._unpacked.get(counted.file.name)
+        if opened is not None and size_and_mtime(counted.file.path) == (
+            opened.size,
+            opened.mtime_ns,
+        ):
+            return opened
+        try:
+            opened = open_raw(counted.file.path, self._scratch, self.params)
+        except DialectError:
+            raise changed(counted.file.path) from None
+        if opened.size < counted.size or (opened.unpacked and opened.sha256 != counted.sha256):
+            opened.close()
+            raise changed(counted.file.path)
+        return opened
+
+    def _let_go(self, name: str, opened: OpenedRaw) -> None:
+        if not opened.unpacked:
+            opened.close()
+            return
+        with self._lock:
+            self._unpacked[name] = opened
+            self._unpacked.move_to_end(name)
+            while len(self._unpacked) > _UNPACKED_AT_ONCE:
+                self._unpacked.popitem(last=False)  # closed when its last reader is done
+
+    def forget(self, name: str) -> None:
+        """Let go of what is held of a file."""
+        self.kept.forget(name)
+        with self._lock:
+            self._unpacked.pop(name, None)
+
+    @property
+    def _scratch(self) -> Path:
+        return self.dataset.home.state / "scratch"
+
+
+def size_and_mtime(path: Path) -> tuple[int, int] | None:
+    """Size and time of change; None where the file cannot be asked, which counts as changed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_size, found.st_mtime_ns)
