@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -38,6 +38,7 @@ from procezo_assets.stores.parquet import (
 )
 from procezo_assets.treatments.established import run_established
 from procezo_assets.treatments.model import PartAbout
+from procezo_assets.treatments.parse import ParseParameters
 from procezo_assets.treatments.treated import Treated
 
 Frames = dict[PartKey, pl.DataFrame]
@@ -230,6 +231,9 @@ class Partition:
                 made.frames[key] = result.frames[None]
                 made.inputs[key] = device_day.digest
                 made.counts[key] = _parsed_counts(device_day.rows, result)
+                self.units[stage.output][key] = _parsed_units(
+                    device_day.units, params, domain, made.frames[key].columns
+                )
             _enter_parsed(ledger, device, device_day.rows, treated)
         return made, tuple(source.files_of(self.day))
 
@@ -332,6 +336,18 @@ def _parsed_counts(rows: pl.DataFrame, parsed: Treated) -> dict[str, Any]:
     values, removed = counts.enter_parsed(parsed)
     counts.values_in = values + removed
     return counts.counts()
+
+
+def _parsed_units(
+    units: Mapping[str, str], params: Parameters, domain: str, columns: Collection[str]
+) -> dict[str, str]:
+    if not isinstance(params, ParseParameters):
+        return {}
+    rename = params.domains[domain].rename
+    named = {
+        rename.get(key, key): unit for key, unit in units.items() if params.domain_of(key) == domain
+    }
+    return {column: named[column] for column in columns if column in named}
 
 
 def _enter_parsed(

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ import polars as pl
 from procezo_assets.datasets import Dataset, raw_files
 from procezo_assets.errors import RawFileError
 from procezo_assets.raw.classify import read_fields
+from procezo_assets.raw.dialect import Dialect
 from procezo_assets.raw.files import FileCounts, Limits, RawFile, device_name, midnight
 from procezo_assets.raw.kv_csv import FieldCounts
 from procezo_assets.raw.scanning import FileReader, Keep, size_and_mtime
@@ -33,11 +34,13 @@ class DeviceDay:
         rows: `ts` (sorted; ties by file name, then line), then string columns `key:<name>`.
         digest: sha256 of the raw lines in that order.
         fields: What was met in their fields.
+        units: Unit by key, where the flow or the files' headers name one.
     """
 
     rows: pl.DataFrame = field(repr=False)
     digest: str
     fields: FieldCounts
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 class RawSource:
@@ -204,6 +207,7 @@ class RawSource:
         """
         pieces: dict[str, list[pl.DataFrame]] = {}
         counts: dict[str, FieldCounts] = {}
+        units: dict[str, dict[str, str]] = {}
         for counted, rows in self._rows_of(day):
             assert counted.dialect is not None  # noqa: S101 - a refused file has no rows
             fields, met = read_fields(rows["text"], counted.dialect, self.params)
@@ -211,11 +215,13 @@ class RawSource:
                 _located(counted, rows).with_columns(fields)
             )
             counts.setdefault(counted.file.device, FieldCounts()).add(met)
+            units.setdefault(counted.file.device, {}).update(_units_by_key(counted.dialect))
         days: dict[str, DeviceDay] = {}
         for device in sorted(pieces):
             rows = _sorted(pieces.pop(device))
             digest = _digest(rows["text"])
-            days[device] = DeviceDay(rows.drop("file", "line", "text"), digest, counts[device])
+            rows = rows.drop("file", "line", "text")
+            days[device] = DeviceDay(rows, digest, counts[device], units[device])
         return days
 
     def day_digests(self, day: date) -> dict[str, str]:
@@ -235,6 +241,15 @@ class RawSource:
                 counted,
                 pl.concat([self._reader.rows(counted, place).filter(mine) for place in places]),
             )
+
+
+def _units_by_key(dialect: Dialect) -> dict[str, str]:
+    """The units of a file's columns, by short name and by what the header says in full."""
+    headers = zip(dialect.columns, dialect.headers, strict=False)
+    in_full = {
+        header: dialect.units[name] for name, header in headers if header and name in dialect.units
+    }
+    return {**in_full, **dialect.units}
 
 
 def _places(counted: FileCounts, day: date) -> list[int]:
