@@ -22,6 +22,8 @@ from procezo_assets.errors import FlowError, RawFileError
 from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import known_days
+from procezo_assets.raw.catalog import Catalog
+from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import DayFailed, Work, raw_source, run, today
 from procezo_assets.scratch import scratch_folder
@@ -292,13 +294,37 @@ class Verification:
         if stage is None or self.flow.arrivals.removed != "keep":
             return {}
         folder = self.dataset.stage(stage.output)
+        kept = sorted(set(stage_days(folder)).intersection(days))
+        remembered = self._remembered(source, kept)
         gone: dict[date, str] = {}
-        for day in set(stage_days(folder)).intersection(days):
+        for day in kept:
+            # a catalog may have been lost, but a device without any raw row tells as well
             devices = {key.device for key in part_files(folder, day)}
-            missing = devices - {counted.file.device for counted in source.files_of(day)}
-            if missing and source.unreadable_on(day) is None:
-                gone[day] = f"raw file gone ({', '.join(sorted(missing))})"
-        return dict(sorted(gone.items()))
+            devices -= {counted.file.device for counted in source.files_of(day)}
+            names = remembered.get(day) or sorted(devices)
+            if names and source.unreadable_on(day) is None:
+                gone[day] = f"raw file gone ({', '.join(names)})"
+        return gone
+
+    def _remembered(self, source: RawSource, days: list[date]) -> dict[date, list[str]]:
+        """The files that the catalog knows and that are gone, by day; moved ones are not gone."""
+        path = self.dataset.home.state / "catalog.sqlite"
+        if not path.is_file():
+            return {}
+        catalog = Catalog(CatalogStore(path), self.flow.name, self.dataset.name)
+        there = {(one.file.device, one.sha256) for one in source.files.values()}
+        names = {*source.files, *(file.name for file in source.unreadable)}
+        return {
+            day: gone
+            for day, files in catalog.files_by_day(days).items()
+            if (
+                gone := [
+                    file.path
+                    for file in files
+                    if file.path not in names and (file.device, file.sha256) not in there
+                ]
+            )
+        }
 
     def _clear(self) -> None:
         """Remove the files that were compared, and keep fits and the dialect."""

@@ -22,6 +22,8 @@ _COMMANDS = {
     "describe": ("procezo_assets.cli.listing:describe", "Show a treatment and its parameters."),
     "check": ("procezo_assets.cli.check:check", "Check flows and treatments."),
     "verify": ("procezo_assets.cli.verify:verify", "Make a flow's files again and compare bytes."),
+    "export": ("procezo_assets.cli.archive:export", "Write a dataset into one portable archive."),
+    "import": ("procezo_assets.cli.archive:import_", "Restore a dataset from an archive."),
     "postgres": (
         "procezo_assets.cli.postgres:postgres",
         "Start, stop or find the PostgreSQL server.",

@@ -1,0 +1,1 @@
+"""A dataset as one file: written, restored on another machine; and its removal."""

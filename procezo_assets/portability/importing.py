@@ -1,0 +1,276 @@
+"""Restoring a dataset from an archive: nothing appears before all of it is known to be whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from gzip import GzipFile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from procezo_assets.datasets import RAW_FOLDER, Home
+from procezo_assets.portability.manifest import (
+    CATALOG,
+    DATASET,
+    FLOWS,
+    MANIFEST,
+    TREATMENTS,
+    ArchiveError,
+    Manifest,
+    read_manifest,
+)
+from procezo_assets.scratch import scratch_folder
+from procezo_assets.stores.parquet import write_atomically
+
+_READ_AT_ONCE = 1 << 20
+_MANIFEST_BYTES = 512 * 1024**2  # of more than a million files
+_HEADER_BYTES = 16 * 1024  # of one member: its header, a long name, what fills its last block
+_ROOM_LEFT = 64 * 1024**2
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was restored.
+
+    Args:
+        manifest: What the archive says of itself.
+        placed: Flow files and treatments that were not there before, or were replaced.
+        catalog: What the catalog of the other machine knew of the raw files, by flow and file.
+    """
+
+    manifest: Manifest
+    placed: tuple[str, ...]
+    catalog: dict[str, dict[str, dict[str, Any]]]
+
+
+def import_dataset(
+    home: Home,
+    archive: Path,
+    *,
+    replace_flows: bool = False,
+    advance: Callable[[int], None] | None = None,
+) -> Imported:
+    """Restore a dataset, its flows and treatments.
+
+    All is unpacked and compared with the manifest in a scratch folder; then flows and treatments
+    are put in their places, and last the dataset, in one step.
+
+    Args:
+        home: The home to restore in.
+        archive: The archive.
+        replace_flows: Whether flow files and treatments of other content give way.
+        advance: Told of the bytes of the archive that were read.
+
+    Raises:
+        ArchiveError: Where the archive is damaged, or would replace something.
+    """
+    with scratch_folder(home.datasets, "import") as scratch:
+        with _damage_told(archive), _opened(archive, advance) as stream:
+            manifest = _unpack(archive, stream, scratch, lambda found: _refuse(home, found))
+        changed = _changed(home, scratch, replace=replace_flows)
+        catalog: dict[str, Any] = {}
+        if CATALOG in manifest.members:
+            catalog = _catalog_rows(archive, (scratch / CATALOG).read_bytes())
+        (scratch / DATASET / RAW_FOLDER).mkdir(parents=True, exist_ok=True)
+        for name in changed:
+            write_atomically(home.path / name, (scratch / name).read_bytes())
+        target = home.dataset(manifest.dataset).path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (scratch / DATASET).rename(target)
+    return Imported(manifest, tuple(changed), catalog)
+
+
+def _refuse(home: Home, manifest: Manifest) -> None:
+    """Refuse an archive whose dataset has no place here, before anything is unpacked."""
+    dataset = home.dataset(manifest.dataset)
+    if dataset.path.exists() or dataset.path.is_symlink():
+        raise ArchiveError(
+            f"the dataset '{manifest.dataset}' exists under {home.datasets}",
+            f"procezo delete '{manifest.dataset}' removes it, or import into another home",
+        )
+    for folder in dataset.path.parents:
+        if folder == home.datasets:
+            break
+        if (folder / RAW_FOLDER).exists():
+            raise ArchiveError(
+                f"'{manifest.dataset}' would be inside the dataset "
+                f"'{folder.relative_to(home.datasets).as_posix()}'",
+                "import into another home",
+            )
+    free = shutil.disk_usage(home.datasets).free
+    if manifest.size + _ROOM_LEFT > free:
+        raise ArchiveError(
+            f"{manifest.size:,} bytes are to be unpacked, and {free:,} are free in {home.datasets}",
+            "make room, or import into a home on another disk",
+        )
+
+
+def _unpack(
+    archive: Path, stream: _Bounded, scratch: Path, check: Callable[[Manifest], None]
+) -> Manifest:
+    """Unpack into the scratch folder; every byte is as the manifest says, or it is refused."""
+    with tarfile.open(fileobj=stream, mode="r|", errorlevel=2) as members:
+        first = members.next()
+        if first is None or first.name != MANIFEST or not first.isreg():
+            raise ArchiveError(
+                f"{archive.name} is no archive of a dataset: it does not begin with {MANIFEST}",
+                "make one with procezo export",
+            )
+        content = members.extractfile(first)
+        manifest = read_manifest(content.read() if content else b"", archive=archive.name)
+        check(manifest)
+        stream.allow(manifest.size + _HEADER_BYTES * (len(manifest.members) + 2))
+        left = dict(manifest.members)
+        # not by iteration, which would begin with the manifest again
+        while (member := members.next()) is not None:
+            told = f"{archive.name}: its member {member.name[:200]!r}"
+            expected = left.pop(member.name, None)
+            if expected is None:
+                again = member.name in manifest.members or member.name == MANIFEST
+                raise _damaged(f"{told} {'comes twice' if again else 'is not in the manifest'}")
+            if not member.isreg():
+                raise _damaged(f"{told} is no plain file")
+            if member.size != expected.size:
+                raise _damaged(
+                    f"{told} has {member.size} bytes where the manifest says {expected.size}"
+                )
+            source = members.extractfile(member)
+            if source is None or _write(source, scratch / member.name, member) != expected.sha256:
+                raise _damaged(f"{told} is not what was exported (its checksum differs)")
+    if left:
+        raise _damaged(f"{archive.name} lacks {len(left)} members, such as {min(left)!r}")
+    stream.read_to_end()
+    return manifest
+
+
+def _write(source: Any, path: Path, member: tarfile.TarInfo) -> str:  # noqa: ANN401 - tarfile's
+    """Write a member and hand back its checksum; its name has been found safe."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with path.open("xb") as file:
+        while block := source.read(_READ_AT_ONCE):
+            digest.update(block)
+            file.write(block)
+    mtime_ns = max(0, min(int(member.mtime * 1_000_000_000), 2**62))
+    os.utime(path, ns=(mtime_ns, mtime_ns))
+    return digest.hexdigest()
+
+
+def _changed(home: Home, scratch: Path, *, replace: bool) -> list[str]:
+    """The flow files and treatments that are to be put in their places."""
+    changed: list[str] = []
+    for folder in (TREATMENTS, FLOWS):
+        for path in sorted((scratch / folder).rglob("*")):
+            if not path.is_file():
+                continue
+            name = path.relative_to(scratch).as_posix()
+            there = home.path / name
+            if there.is_file() and there.read_bytes() == path.read_bytes():
+                continue
+            if (there.exists() or there.is_symlink()) and not replace:
+                raise ArchiveError(
+                    f"{name} exists here with other content",
+                    "nothing was restored; move it away, or take the archive's with "
+                    "--replace-flows",
+                )
+            changed.append(name)
+    return changed
+
+
+def _catalog_rows(archive: Path, data: bytes) -> dict[str, Any]:
+    try:
+        rows = json.loads(data)
+    except ValueError:
+        raise _damaged(f"{archive.name}: its {CATALOG} is no JSON") from None
+    return rows if isinstance(rows, dict) else {}
+
+
+def _damaged(problem: str) -> ArchiveError:
+    return ArchiveError(problem, "nothing was restored; copy or export it again")
+
+
+@contextmanager
+def _damage_told(archive: Path) -> Iterator[None]:
+    """Tell what the readers of gzip and tar say of damage, in one line."""
+    try:
+        yield
+    except (tarfile.TarError, EOFError, zlib.error, UnicodeError) as error:
+        raise _damaged(f"{archive.name} is damaged: {str(error) or 'it ends early'}") from None
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise _damaged(f"{archive.name}: two members want one path, {error.filename}") from None
+    except OSError as error:
+        if error.errno is not None:  # the disk, not the archive
+            raise
+        raise _damaged(f"{archive.name} is damaged: {error}") from None
+
+
+@contextmanager
+def _opened(archive: Path, advance: Callable[[int], None] | None) -> Iterator[_Bounded]:
+    with archive.open("rb") as file, GzipFile(fileobj=file, mode="rb") as unpacked:
+        yield _Bounded(unpacked, file, advance)
+
+
+class _Bounded(io.RawIOBase):
+    """Unpacked bytes, of which no more come than the archive may have: small files unpack big."""
+
+    def __init__(
+        self, unpacked: GzipFile, file: BinaryIO, advance: Callable[[int], None] | None
+    ) -> None:
+        super().__init__()
+        self._unpacked = unpacked
+        self._file = file
+        self._advance = advance
+        self._left = _MANIFEST_BYTES
+
+    def allow(self, size: int) -> None:
+        self._left = size
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._unpacked.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise tarfile.ReadError("it holds more than its manifest says")
+        if self._advance is not None:
+            self._advance(self._file.tell())
+        return data
+
+    def read_to_end(self) -> None:
+        """Read what follows the last member, so that gzip compares its checksum."""
+        while self.read(_READ_AT_ONCE):
+            pass
+
+
+def later_reading(imported: Imported, flow: str, found: dict[str, dict[str, Any]]) -> list[str]:
+    """Compare how raw files are read here with what the other machine's catalog knew.
+
+    Args:
+        imported: What was restored.
+        flow: The flow that reads them.
+        found: What was read here, by file: `lines`, `rows`, `quarantined`, `sha256`.
+
+    Returns:
+        A sentence on each file that is read differently. Lines that lay in the future when the
+        archive was made may be rows by now.
+    """
+    told: list[str] = []
+    for name, known in sorted(imported.catalog.get(flow, {}).items()):
+        here = found.get(name)
+        if here is None:
+            told.append(f"{name} is not read here")
+            continue
+        if (known.get("quarantined") or {}).get("future"):
+            continue
+        told += [
+            f"{name}: {what} {known[what]} in the archive, {here[what]} here"
+            for what in ("sha256", "lines", "rows", "quarantined")
+            if what in known and known[what] != here[what]
+        ]
+    return told
