@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from procezo_assets.datasets import QUARANTINE_FOLDER, RAW_FOLDER, Home, check_dataset_name
 from procezo_assets.errors import FlowError, ProcezoError, did_you_mean
-from procezo_assets.flows import Arrivals, Flow, FlowSet, Schedule, Stage
+from procezo_assets.flows import RAW_STAGE, Arrivals, Flow, FlowSet, Schedule, Stage
 from procezo_assets.parameters import parameter_names, validated
 from procezo_assets.treatments.model import BUILT_IN, Treatment
 from procezo_assets.treatments.parse import ParseParameters
@@ -197,6 +197,12 @@ def _stages(declared: FlowDeclaration, path: Path, registry: Registry) -> tuple[
         if not match or output in {RAW_FOLDER, QUARANTINE_FOLDER}:
             raise FlowError(
                 f"{where}: output '{output}' cannot be a stage's folder", "write it as 20_clean"
+            )
+        if match.group(1) == RAW_STAGE:
+            raise FlowError(
+                f"{where}: output '{output}' would make a stage '{RAW_STAGE}', which is what the "
+                "raw files are called",
+                f"give it another name, such as {output}_read",
             )
         stage = Stage(
             name=match.group(1),

@@ -21,6 +21,9 @@ from procezo_assets.parameters import (
 )
 from procezo_assets.treatments.model import Treatment
 
+# the name of the raw files among the stages
+RAW_STAGE = "raw"
+
 
 class Schedule(BaseModel):
     """When a flow runs by itself."""

@@ -33,7 +33,7 @@ def described(home: SmallHome) -> dict[str, object]:
             "group": node.group_name,
             "kinds": sorted(node.kinds),
             "code_version": node.code_version,
-            "backfill": node.backfill_policy.policy_type.value,
+            "backfill": node.backfill_policy and node.backfill_policy.policy_type.value,
             "partitions": sorted(
                 dimension.name for dimension in node.partitions_def.partitions_defs
             ),
@@ -47,7 +47,10 @@ def described(home: SmallHome) -> dict[str, object]:
             one.name: [one.cron_schedule, one.job_name, one.default_status.value]
             for one in repository.schedule_defs
         },
-        "sensors": sorted(one.name for one in repository.sensor_defs),
+        "sensors": {
+            one.name: [one.minimum_interval_seconds, one.default_status.value]
+            for one in repository.sensor_defs
+        },
     }
 
 

@@ -22,6 +22,7 @@ from procezo_assets.orchestration.metadata import (
     stage_metadata,
 )
 from procezo_assets.orchestration.partitions import flow_partitions, partition_key, partition_of
+from procezo_assets.orchestration.raw_asset import raw_key
 from procezo_assets.parameters import canonical_json, parameters_hash
 from procezo_assets.pipeline import StageDone
 from procezo_assets.runs import DayFailed, RawScanned, StageLoaded, Work, run
@@ -98,7 +99,7 @@ def _spec(flow: Flow, stage: Stage) -> dg.AssetSpec:
     params = flow.parameters(stage, "")
     return dg.AssetSpec(
         stage_key(flow, stage),
-        deps=[stage_key(flow, source)] if source else [],
+        deps=[stage_key(flow, source) if source else raw_key(flow)],
         group_name=flow.identifier,
         description=stage.treatment.summary,
         kinds=_KINDS.get(stage.treatment.name, {"polars", "parquet"}),

@@ -11,7 +11,9 @@ from procezo_assets.flow_files import load_flows
 from procezo_assets.flows import Flow, FlowSet
 from procezo_assets.orchestration.assets import flow_assets, stage_key
 from procezo_assets.orchestration.partitions import register_datasets
+from procezo_assets.orchestration.raw_asset import raw_asset
 from procezo_assets.orchestration.retention import prune_old_runs, prune_schedule
+from procezo_assets.orchestration.schedules import flow_schedule
 from procezo_assets.settings import load_settings
 from procezo_assets.treatments.registry import load_registry
 
@@ -35,10 +37,21 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
             home.path,
         )
     register_datasets(home, flows.flows.values())
+    jobs = {flow.name: flow_job(flow) for flow in flows.flows.values()}
     return dg.Definitions(
-        assets=[flow_assets(flow, home) for flow in flows.flows.values()],
-        jobs=[*(flow_job(flow) for flow in flows.flows.values()), prune_old_runs],
-        schedules=[prune_schedule],
+        assets=[
+            *(flow_assets(flow, home) for flow in flows.flows.values()),
+            *(raw_asset(flow) for flow in flows.flows.values() if flow.source is not None),
+        ],
+        jobs=[*jobs.values(), prune_old_runs],
+        schedules=[
+            *(
+                flow_schedule(flow, home, jobs[flow.name])
+                for flow in flows.flows.values()
+                if flow.schedule is not None
+            ),
+            prune_schedule,
+        ],
         # a run costs 3 s less than with one process a step, and treatments use all cores anyway
         executor=dg.in_process_executor,
     )

@@ -26,8 +26,10 @@ from procezo_assets.flows import Flow, Stage
 from procezo_assets.orchestration.assets import op_name, stage_key
 from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.code_location import build_defs
-from procezo_assets.orchestration.partitions import flow_partitions, partition_key
+from procezo_assets.orchestration.launcher import running_folder
+from procezo_assets.orchestration.partitions import partition_tags
 from procezo_assets.orchestration.printed import KEEP_PRINTED
+from procezo_assets.orchestration.running import marked_as_running
 from procezo_assets.settings import load_settings
 from procezo_assets.templates import place
 
@@ -145,7 +147,7 @@ def launch(
     job.get_definition()  # registers the datasets that the instance does not know yet
     with dg.DagsterInstance.get() as instance:
         run = _create_run(instance, job, request)
-        with _polled(run.run_id, on_progress):
+        with _polled(run.run_id, on_progress), marked_as_running(running_folder(), run.run_id):
             result = execute_run(job, run, instance)
         if _was_interrupted(result):
             raise KeyboardInterrupt
@@ -176,21 +178,14 @@ def _create_run(
     return instance.create_run_for_job(
         job_def=definition,
         run_config=_run_config(request),
-        tags={**definition.run_tags, **_partition_tags(request)},
+        tags={
+            **definition.run_tags,
+            **partition_tags(flow, request.dataset, request.first, request.last),
+        },
         asset_selection={stage_key(flow, stage) for stage in request.stages},
         job_code_origin=job.get_python_origin(),
         remote_job_origin=repository.get_job_origin(definition.name),
     )
-
-
-def _partition_tags(request: Request) -> dict[str, str]:
-    first = partition_key(request.dataset, request.first)
-    if request.first == request.last:
-        return dict(flow_partitions(request.flow).get_tags_for_partition_key(first))
-    return {
-        "dagster/asset_partition_range_start": first,
-        "dagster/asset_partition_range_end": partition_key(request.dataset, request.last),
-    }
 
 
 def _run_config(request: Request) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 import dagster as dg
@@ -14,6 +14,11 @@ from procezo_assets.settings import load_settings
 
 DATASET = "dataset"
 DAY = "day"
+
+# Dagster reads these, and exports no names for them
+PARTITION = "dagster/partition"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
 
 
 def dataset_partitions_name(flow: Flow) -> str:
@@ -41,6 +46,49 @@ def partition_of(key: str) -> tuple[str, date]:
     """The dataset and day of a partition's key."""
     dataset, _, day = key.rpartition("|")
     return dataset, date.fromisoformat(day)
+
+
+def partition_tags(flow: Flow, dataset: str, first: date, last: date) -> dict[str, str]:
+    """The tags by which a run is told its partitions: contiguous days of one dataset."""
+    start, end = partition_key(dataset, first), partition_key(dataset, last)
+    if first == last:
+        return dict(flow_partitions(flow).get_tags_for_partition_key(start))
+    return {RANGE_START: start, RANGE_END: end}
+
+
+def run_request(
+    dataset: str,
+    first: date,
+    last: date,
+    *,
+    run_key: str,
+    assets: Sequence[dg.AssetKey] | None = None,
+) -> dg.RunRequest:
+    """Ask for one run of contiguous days of a dataset.
+
+    Args:
+        dataset: The dataset's name.
+        first: First day.
+        last: Last day.
+        run_key: No second run is made for the same one.
+        assets: Which of the job's assets; all where left out.
+    """
+    # a range even of one day: Dagster warns of the tags that it makes of a `partition_key`
+    tags = {
+        RANGE_START: partition_key(dataset, first),
+        RANGE_END: partition_key(dataset, last),
+    }
+    return dg.RunRequest(run_key=run_key, tags=tags, asset_selection=assets)
+
+
+def tagged_days(tags: Mapping[str, str]) -> tuple[str, date, date] | None:
+    """The dataset, first and last day that a run's tags name; None where they name none."""
+    start = tags.get(RANGE_START) or tags.get(PARTITION)
+    end = tags.get(RANGE_END) or start
+    if not start or not end:
+        return None
+    dataset, first = partition_of(start)
+    return dataset, first, partition_of(end)[1]
 
 
 def register_datasets(home: Home, flows: Iterable[Flow]) -> None:

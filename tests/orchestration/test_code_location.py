@@ -21,8 +21,12 @@ def built(home: SmallHome) -> dg.Definitions:
         return build_defs()
 
 
+def stage_specs(defs: dg.Definitions) -> list[dg.AssetSpec]:
+    return [spec for spec in defs.resolve_all_asset_specs() if spec.key.path[-1] != "raw"]
+
+
 def asset_keys(defs: dg.Definitions) -> set[str]:
-    return {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()}
+    return {spec.key.to_user_string() for spec in stage_specs(defs)}
 
 
 def test_each_flow_is_a_graph_of_its_stages(home):
@@ -33,7 +37,8 @@ def test_each_flow_is_a_graph_of_its_stages(home):
     specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
     deps = [dep.asset_key.to_user_string() for dep in specs["first/clean"].deps]
     assert deps == ["first/parsed"]
-    assert specs["first/parsed"].deps == []
+    deps = [dep.asset_key.to_user_string() for dep in specs["first/parsed"].deps]
+    assert deps == ["first/raw"]
     assert specs["first/clean"].group_name == "first"
     assert specs["first/clean"].metadata["folder"] == "datasets/<dataset>/20_clean"
 
@@ -75,7 +80,25 @@ def test_names_that_dagster_refuses_are_made_fit(home):
         "premanip-grace/parsed",
         "premanip-grace/clean",
     }
-    assert {spec.group_name for spec in defs.resolve_all_asset_specs()} == {"premanip_grace"}
+    assert {spec.group_name for spec in stage_specs(defs)} == {"premanip_grace"}
+
+
+def test_raw_files_are_an_asset_that_nobody_can_materialize(home):
+    home.write_flow(PARSE, CLEAN, name="pre-manip")
+    defs = built(home)
+    (raw,) = [spec for spec in defs.resolve_all_asset_specs() if spec.key.path[-1] == "raw"]
+    assert raw.key == dg.AssetKey(["pre-manip", "raw"])
+    assert raw.group_name == "pre_manip_raw"
+    graph = defs.get_repository_def().asset_graph
+    assert not graph.get(raw.key).is_executable
+    assert (
+        graph.get(raw.key).partitions_def == graph.get(asset("pre-manip", "clean")).partitions_def
+    )
+    assert graph.get(asset("pre-manip", "parsed")).parent_keys == {raw.key}
+
+
+def asset(flow, stage):
+    return dg.AssetKey([flow, stage])
 
 
 def test_a_flow_with_dashes_runs(home):
@@ -94,14 +117,14 @@ def test_a_flow_with_dashes_runs(home):
 )
 def test_labels_are_metadata_of_every_stage(home, labels, shown):
     home.write_flow(PARSE, CLEAN, labels=labels)
-    for spec in built(home).resolve_all_asset_specs():
+    for spec in stage_specs(built(home)):
         assert shown.items() <= dict(spec.metadata).items()
 
 
 def test_the_code_version_follows_parameters_and_treatment(home):
     def version(*steps):
         home.write_flow(*steps)
-        return {s.key.path[-1]: s.code_version for s in built(home).resolve_all_asset_specs()}
+        return {s.key.path[-1]: s.code_version for s in stage_specs(built(home))}
 
     first = version(PARSE, CLEAN)
     other = version(PARSE, {**CLEAN, "params": {"drop_duplicates": False}})

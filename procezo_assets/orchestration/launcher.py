@@ -1,0 +1,139 @@
+"""How queued runs get a process: forked from one that has imported everything.
+
+Every Dagster process imports this module: it imports nothing that it does not need.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+# dagster.yaml can only name a class, and Dagster exports none of these.
+from dagster._core.launcher import (
+    CheckRunHealthResult,
+    LaunchRunContext,
+    RunLauncher,
+    WorkerStatus,
+)
+from dagster._core.storage.dagster_run import DagsterRun
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+
+from procezo_assets.orchestration.running import forget_killed, is_marked, process_of
+
+_SERVER = "procezo_assets.orchestration.run_server"
+
+# forks of a process with libraries of Apple's loaded may crash there
+_FORKS = sys.platform == "linux"
+
+
+class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
+    """Starts runs in half a second, and knows when the process of one was killed.
+
+    Dagster's own launcher starts each run in a new interpreter, which takes seconds to import
+    everything, and takes a run whose process was killed for running for ever.
+    """
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        self._inst_data = inst_data
+        self._server: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        """What dagster.yaml said."""
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """It takes nothing from dagster.yaml."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls,
+        inst_data: ConfigurableClassData | None,
+        config_value: Mapping[str, Any],  # noqa: ARG003 - Dagster's signature
+    ) -> Self:
+        """Make the launcher; it starts nothing before the first run."""
+        return cls(inst_data)
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Give a run its process."""
+        from dagster._grpc.types import ExecuteRunArgs  # noqa: PLC0415
+        from dagster._serdes import serialize_value  # noqa: PLC0415
+
+        run = context.dagster_run
+        if context.job_code_origin is None:
+            raise ValueError(f"run {run.run_id} does not say where its code is")
+        args = ExecuteRunArgs(
+            job_origin=context.job_code_origin,
+            run_id=run.run_id,
+            instance_ref=self._instance.get_ref(),
+        )
+        folder = str(running_folder())
+        serialized = serialize_value(args)
+        if _FORKS:
+            self._ask(json.dumps({"folder": folder, "run_id": run.run_id, "args": serialized}))
+        else:
+            _popen(folder, run.run_id, serialized)
+
+    def terminate(self, run_id: str) -> bool:
+        """Interrupt a run, whichever process asks."""
+        run = self._instance.get_run_by_id(run_id)
+        process = process_of(running_folder(), run_id)
+        if run is None or run.is_finished or process is None:
+            return False
+        self._instance.report_run_canceling(run)
+        os.kill(process, signal.SIGTERM)
+        return True
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Whether Dagster may ask for the health of a run's process."""
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """Tell whether a run that has started still has its process."""
+        folder = running_folder()
+        if not is_marked(folder, run.run_id):
+            # it just ended, or Dagster's own commands execute it, which say nothing
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if process_of(folder, run.run_id) is not None:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        forget_killed(folder, run.run_id)
+        return CheckRunHealthResult(WorkerStatus.FAILED, "its process was killed")
+
+    def dispose(self) -> None:
+        """Let the server go; runs that it started go on."""
+        with self._lock:
+            if self._server is not None and self._server.stdin is not None:
+                self._server.stdin.close()
+                self._server.terminate()
+                self._server.wait()
+            self._server = None
+
+    def _ask(self, line: str) -> None:
+        with self._lock:
+            if self._server is None or self._server.poll() is not None:
+                self._server = _popen(stdin=subprocess.PIPE)
+            assert self._server.stdin is not None  # noqa: S101 - it is a pipe
+            self._server.stdin.write(line + "\n")
+            self._server.stdin.flush()
+
+
+def running_folder() -> Path:
+    """Where the marks of the instance's running runs are."""
+    return Path(os.environ.get("DAGSTER_HOME") or ".").absolute() / ".procezo" / "running"
+
+
+def _popen(*args: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", _SERVER, *args], stdin=stdin, text=True
+    )

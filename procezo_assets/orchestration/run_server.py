@@ -1,0 +1,81 @@
+"""A process that has imported what runs need, and forks one process for each run.
+
+Importing Dagster, Polars and pandera takes most of the time that a small run takes. This process
+does it once. It imports nothing of this project or of a home, so that each run sees the code and
+flows as they are on disk, and it uses nothing of what it imports: Polars starts its threads at the
+first use, and threads do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+_PRELOADED = (
+    "dagster",
+    "dagster._cli.api",
+    "polars",
+    "pandera.polars",
+    "pyarrow.parquet",
+    "sqlalchemy",
+    "duckdb",
+    "psycopg",
+    "adbc_driver_postgresql.dbapi",
+)
+
+
+def serve() -> None:
+    """Fork a process for each line on stdin: a JSON object with `folder`, `run_id` and `args`."""
+    # Ctrl-C is for the runs; this process ends with the one that started it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        if os.fork() == 0:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            _exit_after(line)
+
+
+def _exit_after(line: str) -> None:
+    code = 1
+    try:
+        execute(**json.loads(line))
+        code = 0
+    except BaseException:  # noqa: BLE001 - nothing may return into the loop of the parent
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def execute(folder: str, run_id: str, args: str) -> None:
+    """Execute a run in this process.
+
+    Args:
+        folder: Where the marks of running runs are.
+        run_id: Dagster's id of the run.
+        args: What `dagster api execute_run` takes.
+    """
+    # what launchers of other houses call as a command
+    from dagster._cli.api import execute_run_command  # noqa: PLC0415
+
+    from procezo_assets.orchestration.running import marked_as_running  # noqa: PLC0415
+
+    with marked_as_running(Path(folder), run_id):
+        execute_run_command.main(args=[args], standalone_mode=False)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        execute(*sys.argv[1:])
+    else:
+        serve()
