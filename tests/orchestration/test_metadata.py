@@ -149,7 +149,7 @@ def test_a_password_in_a_flow_is_shown_nowhere(tmp_path, server):
     home.write_flow(PARSE, {"treatment": "to_postgres", "input": "10_parsed", "params": server})
     with home.environment():
         specs = list(build_defs(home.home).resolve_all_asset_specs())
-    assert len(specs) == 2
+    assert len(specs) == 3
     shown = [json.dumps({name: str(v) for name, v in spec.metadata.items()}) for spec in specs]
     assert not [text for text in [*map(repr, specs), *shown] if SECRET in text]
     outcome = home.launch(DAYS[0])
