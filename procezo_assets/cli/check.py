@@ -54,6 +54,4 @@ def _warnings(flow: Flow, datasets: list[str]) -> list[str]:
     ]
     if not datasets:
         warnings.append(f"{flow.path.name}: there is no dataset {' or '.join(flow.patterns)} yet")
-    if flow.schedule is not None:
-        warnings.append(f"{flow.path.name}: schedules are read and checked, but not run yet")
     return warnings
