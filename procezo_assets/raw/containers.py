@@ -37,7 +37,10 @@ _PIECE = 1024**2
 _FIRST_TEXTS = 256 * 1024
 _LAYERS = 3
 _PACKED: dict[str, tuple[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
-    "gzip": (b"\x1f\x8b\x08", lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file))),
+    "gzip": (
+        b"\x1f\x8b\x08",
+        lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb")),
+    ),
     "bz2": (b"BZh", bz2.BZ2File),
     "xz": (b"\xfd7zXZ\x00", lzma.LZMAFile),
 }
@@ -131,7 +134,7 @@ class OpenedRaw:
             raise changed(self.path)
         return data
 
-    def stretches(self, block_bytes: int = BLOCK_BYTES) -> Iterator[Stretch]:
+    def stretches(self) -> Iterator[Stretch]:
         """The lines from the first to the last; at the end the hash is known."""
         digest = None if self._sha256 else hashlib.sha256()
         offset = 0
@@ -144,7 +147,7 @@ class OpenedRaw:
                 digest.update(data)
             return data
 
-        yield from whole_lines(read, newline=self.newline, block_bytes=block_bytes)
+        yield from whole_lines(read, newline=self.newline, block_bytes=BLOCK_BYTES)
         if digest:
             self._sha256 = digest.hexdigest()
 
@@ -161,7 +164,7 @@ class OpenedRaw:
             return data
 
         first = True
-        for stretch in whole_lines(read, newline=self.newline):
+        for stretch in whole_lines(read, newline=self.newline, block_bytes=BLOCK_BYTES):
             yield self.split(stretch.data, first=first)
             first = False
 
@@ -183,7 +186,7 @@ def open_raw(path: Path, scratch: Path, params: ParseParameters) -> OpenedRaw:
         DialectError: Where it is damaged, locked, or not one table.
     """
     try:
-        stream = path.open("rb")
+        stream = path.open("rb", buffering=0)  # a buffer would hide that the file was replaced
     except OSError as error:
         raise unreadable(path, error) from None
     try:

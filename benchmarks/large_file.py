@@ -1,0 +1,149 @@
+"""One raw file of any size through `procezo inspect` and `procezo flow`: peak memory and speed.
+
+    python benchmarks/large_file.py --megabytes 500 --format kv_csv
+    python benchmarks/large_file.py --megabytes 5000 --format csv --home /data/big --keep
+
+The file holds 12 channels and a temperature every second, day after day, of one device. Peak memory
+is the largest resident set of the command or of any process it starts and waits for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+DATASET = "LARGE"
+FLOW = "large"
+FIRST_DAY = date(2021, 1, 1)
+SECONDS = 86_400
+CHANNELS = 12
+_STAND_IN = b"2000-01-01"
+
+
+def day_of_lines(raw_format: str, *, hertz: int = 1) -> bytes:
+    """One day of lines, under a date that stands in for that day's."""
+    random = np.random.default_rng(1)
+    rows = SECONDS * hertz
+    micros = np.arange(rows, dtype=np.int64) * (1_000_000 // hertz)
+    values = np.clip(random.normal(400, 5, (rows, CHANNELS)).cumsum(axis=0) % 800, 0, 800)
+    frame = pl.DataFrame({f"m{at}": values[:, at].astype(np.int64) for at in range(CHANNELS)})
+    frame = frame.with_columns(
+        ts=pl.Series(micros).cast(pl.Duration("us")) + pl.datetime(2000, 1, 1, time_unit="us"),
+        outdoor_temp=pl.Series(random.normal(12, 3, rows).round(1)),
+    ).with_columns(pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    names = [*(f"m{at}" for at in range(CHANNELS)), "outdoor_temp"]
+    key_of = (lambda name: f"{name}:") if raw_format == "kv_csv" else (lambda _: "")
+    fields = [pl.concat_str(pl.lit(key_of(name)), pl.col(name)) for name in names]
+    separator = ";" if raw_format == "kv_csv" else ","
+    lines = frame.select(pl.concat_str("ts", *fields, separator=separator).str.join("\n"))
+    return str(lines.item()).encode() + b"\n"
+
+
+def pieces(raw_format: str, size: int, *, hertz: int = 1) -> Iterator[bytes]:
+    """A file of about so many bytes, a day at a time."""
+    if raw_format == "csv":
+        channels = ",".join(f"m{at}" for at in range(CHANNELS))
+        yield f"ts,{channels},outdoor_temp\n".encode()
+    lines = day_of_lines(raw_format, hertz=hertz)
+    for number in range(-(-size // len(lines))):
+        day = str(FIRST_DAY + timedelta(days=number)).encode()
+        yield lines.replace(_STAND_IN, day)
+
+
+def make_home(home: Path, raw_format: str, size: int, *, hertz: int = 1) -> Path:
+    """Write a home with a flow of one dataset with one raw file; the file's path."""
+    parse: dict[str, object] = {"format": raw_format}
+    if raw_format == "csv":
+        parse["domains"] = {
+            "bio_signal": {"prefix": "m", "dtype": "int"},
+            "environment": {"columns": ["outdoor_temp"]},
+        }
+    steps = [
+        {"treatment": "parse", "params": parse},
+        {"treatment": "clean"},
+        {"treatment": "resample"},
+        {"treatment": "aggregate"},
+    ]
+    flow = {"name": FLOW, "dataset": DATASET, "start": str(FIRST_DAY), "steps": steps}
+    raw = home / "datasets" / DATASET / "00_raw" / f"{DATASET}_pil-90.csv"
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    (home / "flows").mkdir(exist_ok=True)
+    (home / "flows" / f"{FLOW}.json").write_text(json.dumps(flow))
+    with raw.open("wb") as file:
+        for piece in pieces(raw_format, size, hertz=hertz):
+            file.write(piece)
+    return raw
+
+
+def measure(command: list[str], home: Path) -> dict[str, float]:
+    """Run a command: seconds, and the peak memory of its largest process in MB."""
+    environment = {**os.environ, "PROCEZO_HOME": str(home), "DAGSTER_HOME": str(home)}
+    started = time.perf_counter()
+    child = os.fork()  # a child of its own, so that its children's peak is told apart
+    if child == 0:
+        with Path(os.devnull).open("wb") as silence:
+            os.dup2(silence.fileno(), 1)
+        run = os.posix_spawnp(command[0], command, environment)
+        _, status = os.waitpid(run, 0)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        (home / "peak.json").write_text(json.dumps(peak))
+        os._exit(os.waitstatus_to_exitcode(status))
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)}: exit code {os.waitstatus_to_exitcode(status)}")
+    seconds = time.perf_counter() - started
+    return {
+        "seconds": round(seconds, 1),
+        "peak_mb": round(json.loads((home / "peak.json").read_text())),
+    }
+
+
+def main() -> None:
+    """Make the file, run the commands, print what they took."""
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--megabytes", type=int, default=500)
+    asked.add_argument("--format", choices=["kv_csv", "csv"], default="kv_csv")
+    asked.add_argument("--hertz", type=int, default=1)
+    asked.add_argument("--home", type=Path, help="where to work; else a temporary folder")
+    asked.add_argument("--keep", action="store_true", help="leave the home there")
+    asked.add_argument("--only", choices=["inspect", "flow"])
+    options = asked.parse_args()
+    home = options.home or Path(tempfile.mkdtemp(prefix="procezo-large-"))
+    try:
+        raw = make_home(home, options.format, options.megabytes * 10**6, hertz=options.hertz)
+        params = json.dumps({"format": options.format})
+        procezo = [sys.executable, "-c", "from procezo_assets.cli import main; main()"]
+        commands = {
+            "inspect": [*procezo, "inspect", str(raw), "--params", params],
+            "flow": [*procezo, "flow", FLOW],
+        }
+        megabytes = raw.stat().st_size / 1e6
+        print(f"{raw.name}: {megabytes:.0f} MB of {options.format}, {options.hertz} Hz")
+        for name, command in commands.items():
+            if options.only in {None, name}:
+                took = measure(command, home)
+                speed = megabytes / took["seconds"]
+                print(
+                    f"{name:8} {took['seconds']:8.1f} s  {speed:6.1f} MB/s  "
+                    f"peak {took['peak_mb']:.0f} MB",
+                    flush=True,
+                )
+    finally:
+        if not options.keep:
+            shutil.rmtree(home)
+
+
+if __name__ == "__main__":
+    main()
