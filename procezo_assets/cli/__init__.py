@@ -24,6 +24,7 @@ _COMMANDS = {
     "verify": ("procezo_assets.cli.verify:verify", "Make a flow's files again and compare bytes."),
     "export": ("procezo_assets.cli.archive:export", "Write a dataset into one portable archive."),
     "import": ("procezo_assets.cli.archive:import_", "Restore a dataset from an archive."),
+    "delete": ("procezo_assets.cli.delete:delete", "Remove a dataset, after asking."),
     "postgres": (
         "procezo_assets.cli.postgres:postgres",
         "Start, stop or find the PostgreSQL server.",

@@ -109,3 +109,12 @@ def register_datasets(home: Home, flows: Iterable[Flow]) -> None:
             missing = [dataset for dataset in flow.datasets(home) if dataset not in known]
             if missing:
                 instance.add_dynamic_partitions(name, missing)
+
+
+def forget_dataset(flows: Iterable[Flow], dataset: str) -> None:
+    """Take a dataset that is no more from the partitions that the instance knows."""
+    with dg.DagsterInstance.get() as instance:
+        for flow in flows:
+            name = dataset_partitions_name(flow)
+            if dataset in instance.get_dynamic_partitions(name):
+                instance.delete_dynamic_partition(name, dataset)

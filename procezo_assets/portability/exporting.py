@@ -32,6 +32,7 @@ from procezo_assets.portability.manifest import (
 from procezo_assets.portability.secrets import without_secrets
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
+from procezo_assets.stores.loads import RECORD
 from procezo_assets.treatments.model import BUILT_IN
 
 _READ_AT_ONCE = 1 << 20
@@ -39,7 +40,7 @@ _READ_AT_ONCE = 1 << 20
 _CatalogRows = dict[str, dict[str, dict[str, Any]]]
 
 # what was loaded is in databases that do not come along
-_STAYS = frozenset({"loaded.json"})
+_STAYS = frozenset({RECORD})
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from filelock import FileLock
 from procezo_assets.datasets import Home, PartKey, part_files, stage_days
 from procezo_assets.stores.parquet import read_provenance, write_atomically
 
-_FILE = "loaded.json"
+RECORD = "loaded.json"
+"""The file in which a loading stage remembers what it loaded."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class LoadRecord:
 def read_record(stage_folder: Path) -> LoadRecord:
     """Read what a loading stage remembers; nothing where it cannot be read."""
     try:
-        content = json.loads((stage_folder / _FILE).read_bytes())
+        content = json.loads((stage_folder / RECORD).read_bytes())
         days = {date.fromisoformat(day): str(digest) for day, digest in content["days"].items()}
         return LoadRecord(days, tuple(content["targets"]))
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
@@ -118,7 +119,7 @@ def record_loaded(given: StageInput, days: Iterable[date], identity: str, result
             "days": {str(day): known[day] for day in sorted(known)},
             "targets": [os.path.relpath(path, given.home.path) for path in result.files],
         }
-        write_atomically(given.output / _FILE, (json.dumps(content, indent=0) + "\n").encode())
+        write_atomically(given.output / RECORD, (json.dumps(content, indent=0) + "\n").encode())
 
 
 def load_digest(input_folder: Path, day: date, identity: str) -> str:

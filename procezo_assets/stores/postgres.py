@@ -89,7 +89,7 @@ def replace_tidy(
         if not query(cursor, "SELECT 1 FROM pg_namespace WHERE nspname = {}", literal(schema)):
             execute(cursor, "CREATE SCHEMA {}", schema)
         rows: dict[str, int] = {}
-        for table in _tables_of(cursor, schema, origin):
+        for table in tidy_tables_of(cursor, schema, origin):
             if table not in frames:
                 _delete_dataset_day(cursor, table, dataset, day)
                 rows[table.name] = 0
@@ -208,7 +208,8 @@ def _with_dataset(frame: pl.DataFrame, dataset: str, table: Table) -> pl.DataFra
     return frame.select(pl.lit(dataset).alias("dataset"), "device", "ts", *values)
 
 
-def _tables_of(cursor: Cursor, schema: str, origin: str) -> list[Table]:
+def tidy_tables_of(cursor: Cursor, schema: str, origin: str) -> list[Table]:
+    """The tidy tables of a schema that an origin has loaded."""
     rows = query(
         cursor,
         """SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

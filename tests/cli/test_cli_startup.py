@@ -8,6 +8,8 @@ import sys
 import pytest
 from small_home import SmallHome
 
+from procezo_assets.cli import _COMMANDS
+
 LOADED = """
 import sys
 from procezo_assets.cli import main
@@ -51,5 +53,5 @@ def test_reading_commands_do_not_load_dagster(home, args):
 def test_help_names_every_command(home):
     ended = home.command("procezo", "--help")
     assert (ended.code, ended.err) == (0, "")
-    for name in ("demo", "init", "flow", "run", "status", "list", "describe", "check", "postgres"):
+    for name in _COMMANDS:
         assert f"\n  {name} " in ended.out

@@ -1,0 +1,112 @@
+"""`procezo export`, `import` and `delete`, as a person uses them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+
+import pytest
+from small_home import AGGREGATE, BIN, CLEAN, DAYS, DUCKDB, PARSE, RESAMPLE, SmallHome
+
+
+@pytest.fixture
+def home(tmp_path):
+    home = SmallHome(tmp_path / "A")
+    home.write_flow(PARSE, CLEAN, RESAMPLE, AGGREGATE, DUCKDB, datasets=["DS-*"])
+    home.write_raw(*DAYS, odd=["rubbish"])
+    return home
+
+
+def test_a_dataset_moves_to_another_machine(home, tmp_path):
+    home.launch(DAYS[0], DAYS[-1])
+    archive = tmp_path / "moved.tar.gz"
+    ended = home.procezo("export", "DS-1", "--output", archive)
+    assert ended.code == 0, ended.err
+    assert "3 raw files" in ended.out
+    assert "flows: small" in ended.out
+    other = SmallHome(tmp_path / "B")
+    ended = other.procezo("import", archive)
+    assert ended.code == 0, ended.err
+    assert "dataset 'DS-1': 3 raw files, checksums right" in ended.out
+    assert "restored flows/small.json" in ended.out
+    assert "next: procezo flow small --dataset 'DS-1'" in ended.out
+    other.launch(DAYS[0], DAYS[-1])
+    files = {k: v for k, v in home.digests().items() if k.endswith(".parquet")}
+    assert {k: v for k, v in other.digests().items() if k.endswith(".parquet")} == files
+    ended = other.procezo("import", archive)
+    assert (ended.code, "the dataset 'DS-1' exists" in ended.error) == (1, True)
+
+
+def test_results_that_come_along_are_up_to_date_and_only_loaded(home, tmp_path):
+    home.launch(DAYS[0], DAYS[-1])
+    archive = tmp_path / "moved.tar.gz"
+    assert home.procezo("export", "DS-1", "--with-stages", "--output", archive).code == 0
+    other = SmallHome(tmp_path / "B")
+    assert other.procezo("import", archive).code == 0
+    assert other.procezo("verify", "small").code == 0
+    ended = other.procezo("flow", "small", "--last", "--dry-run", "--format", "json")
+    assert {one["stage"] for plan in ended.json for one in plan["stale"]} == {"duckdb"}
+
+
+def test_export_writes_into_the_current_folder_and_replaces_nothing(home):
+    ended = home.command("procezo", "export", "DS-1")
+    assert ended.code == 0, ended.err
+    (made,) = home.path.glob("DS-1_*.tar.gz")
+    ended = home.command("procezo", "export", "DS-1")
+    assert (ended.code, ended.out) == (1, "")
+    assert f"{made} exists" in ended.error
+    assert home.procezo("export", "DS-9").code == 1
+
+
+def test_a_damaged_archive_is_one_line(home, tmp_path):
+    archive = tmp_path / "x.tar.gz"
+    archive.write_bytes(b"\x1f\x8b damaged")
+    ended = home.procezo("import", archive)
+    assert (ended.code, ended.out) == (1, "")
+    assert "x.tar.gz is damaged" in ended.error
+    assert home.procezo("import", tmp_path / "none.tar.gz").code == 2
+
+
+def test_delete_asks_first_and_never_where_nobody_can_answer(home):
+    ended = home.command("procezo", "delete", "DS-1")
+    assert (ended.code, ended.out) == (2, "")
+    assert "add --yes" in ended.error
+    assert home.stage("00_raw").is_dir()
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"\n", 1), (b"n\n", 1), (b"y\n", 0)])
+def test_the_answer_counts(home, answer, code):
+    ours, theirs = pty.openpty()
+    running = subprocess.Popen(
+        [BIN / "procezo", "delete", "DS-1"],
+        cwd=home.path,
+        env=home.env,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    os.write(ours, answer)
+    out, err = running.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert running.returncode == code, err
+    assert b"raw files 00_raw" in out
+    assert b"procezo export 'DS-1'" in err
+    assert home.stage("00_raw").is_dir() == bool(code)
+
+
+def test_delete_takes_rows_and_partitions_of_dagster(home):
+    home.write_raw(*DAYS, dataset="DS-2")
+    home.launch(DAYS[0], DAYS[-1])
+    home.launch(DAYS[0], DAYS[-1], dataset="DS-2")
+    ended = home.procezo("delete", "DS-1", "--yes")
+    assert ended.code == 0, ended.err
+    assert "rows of DuckDB small.bio_signal_60s" in ended.out
+    assert ended.out.endswith("deleted dataset 'DS-1'\n")
+    with home.instance() as instance:
+        assert set(instance.get_dynamic_partitions("small_datasets")) == {"DS-2"}
+    assert home.rows("SELECT DISTINCT dataset FROM small.bio_signal_60s") == [("DS-2",)]
+    assert home.procezo("status").code == 0
+    ended = home.procezo("delete", "DS-1", "--yes")
+    assert (ended.code, "there is no dataset 'DS-1'" in ended.error) == (1, True)
