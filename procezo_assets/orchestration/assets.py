@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from procezo_assets.datasets import Home
 from procezo_assets.flows import Flow, Stage
@@ -25,7 +26,8 @@ from procezo_assets.orchestration.partitions import flow_partitions, partition_k
 from procezo_assets.orchestration.raw_asset import raw_key
 from procezo_assets.parameters import canonical_json, parameters_hash
 from procezo_assets.pipeline import StageDone
-from procezo_assets.runs import DayFailed, RawScanned, StageLoaded, Work, run
+from procezo_assets.retries import WAITS, Waited, run_patiently
+from procezo_assets.runs import DayFailed, Event, RawScanned, StageLoaded, Work
 
 _KINDS = {
     "to_duckdb": {"duckdb"},
@@ -41,6 +43,10 @@ class FlowRunConfig(dg.Config):
 
     params: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
     refit: bool = False
+    retry_after: list[float] = Field(
+        default=list(WAITS),
+        description="Seconds to wait before each further attempt at what a transient fault stops.",
+    )
 
 
 def stage_key(flow: Flow, stage: Stage) -> dg.AssetKey:
@@ -86,7 +92,7 @@ def flow_assets(flow: Flow, home: Home) -> dg.AssetsDefinition:
         )
         flow.check_run_params(config.params)
         reporter = _Reporter(context, work)
-        for event in run(work):
+        for event in run_patiently(work, waits=config.retry_after):
             reporter.report(event)
         yield from reporter.check_results()
         reporter.raise_failures()
@@ -152,7 +158,7 @@ class _Reporter:
         self._failures: list[DayFailed] = []
         self._plot = max(len(days) for days in work.days.values()) <= PLOT_DAYS
 
-    def report(self, event: StageDone | DayFailed | StageLoaded | RawScanned) -> None:
+    def report(self, event: Event | Waited) -> None:
         if isinstance(event, StageDone):
             self._findings[event.stage.name].enter(event)
             metadata = stage_metadata(event, plot=self._plot)
@@ -163,6 +169,10 @@ class _Reporter:
                 self._materialized(event.stage, event.result.dataset, day, metadata)
         elif isinstance(event, RawScanned):
             self._scanned(event)
+        elif isinstance(event, Waited):
+            self._context.log.warning(
+                "trying %d days again in %g s: %s", event.days, event.seconds, event.reason
+            )
         else:
             self._failed(event)
 

@@ -195,6 +195,8 @@ def _run_config(request: Request) -> dict[str, Any]:
                 "config": {
                     "params": dict(request.run_params),
                     "refit": request.refit,
+                    # whoever started the command is there to start it again
+                    "retry_after": [],
                 }
             }
         },
