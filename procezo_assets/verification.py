@@ -24,13 +24,13 @@ from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import known_days
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
+from procezo_assets.raw.fixed import DIALECT_FILE
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import DayFailed, Work, raw_source, run, today
 from procezo_assets.scratch import scratch_folder
 
 # days made again before they are compared and removed: the scratch folder never holds more
 _DAYS_AT_ONCE = 31
-_DIALECT = "dialect.json"
 
 
 @dataclass(frozen=True)
@@ -274,9 +274,9 @@ class Verification:
             folder, copied = self.dataset.stage(stage.output), self.copy.stage(stage.output)
             if stage.treatment.fit is not None and has_fit(folder):
                 shutil.copytree(folder / "fits", copied / "fits")
-            if (folder / _DIALECT).is_file():
+            if (folder / DIALECT_FILE).is_file():
                 copied.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(folder / _DIALECT, copied / _DIALECT)
+                shutil.copy2(folder / DIALECT_FILE, copied / DIALECT_FILE)
 
     def _scan(self) -> RawSource:
         source = raw_source(self.flow, self.copy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from datetime import timedelta
 
@@ -23,6 +24,9 @@ from core_home import (
 from procezo_assets import verification as verification_module
 from procezo_assets.datasets import part_files
 from procezo_assets.errors import RawFileError
+from procezo_assets.raw.catalog import Catalog
+from procezo_assets.raw.catalog_rows import FileEntry
+from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.stores.parquet import Provenance, read_part, read_provenance, write_partition
 from procezo_assets.verification import verification
 
@@ -55,6 +59,34 @@ def everything(home):
         for path in home.home.path.rglob("*")
         if path.is_file() and "locks" not in path.parts
     }
+
+
+def entry(name, day, *, sha256="0" * 64):
+    """A raw file as the catalog knows it."""
+    return FileEntry(
+        path=name,
+        size=1,
+        mtime_ns=1,
+        ctime_ns=1,
+        sha256=sha256,
+        reading="r",
+        device="pil-90",
+        lines=1,
+        rows=1,
+        quarantined={},
+        excluded=0,
+        blank=0,
+        header=0,
+        first=None,
+        last=None,
+        dialect=None,
+        refused=None,
+        more={},
+        due=None,
+        quarantine_kept=True,
+        read_at=1.0,
+        days={day: 1},
+    )
 
 
 def part(home, folder, day, domain="bio_signal"):
@@ -216,6 +248,32 @@ def test_days_whose_raw_file_is_gone_cannot_be_verified(home, flow):
     assert verified.first is None
     assert verified.days == [D1, D3]
     assert verified.unverifiable == {D2: "raw file gone (pil-90)"}
+
+
+def test_a_day_with_one_of_two_files_gone_is_known_by_the_catalog(home, flow):
+    path = home.raw("x_pil-90_2025-03-09.csv", lines(D2, start=12)[0])
+    home.run_well(flow, D2)
+    catalog = Catalog(CatalogStore(home.home.state / "catalog.sqlite"), "f", "DS")
+    catalog.store([entry(path.name, D2)])
+    path.unlink()
+    before = everything(home)
+    verified = verify(home, flow)
+    assert verified.first is None
+    assert verified.unverifiable == {D2: "raw file gone (x_pil-90_2025-03-09.csv)"}
+    assert everything(home) == before
+
+
+def test_a_file_that_moved_is_not_gone(home, flow):
+    raw = home.home.dataset("DS").raw
+    old = raw / f"x_pil-90_{D2}.csv"
+    digest = hashlib.sha256(old.read_bytes()).hexdigest()
+    catalog = Catalog(CatalogStore(home.home.state / "catalog.sqlite"), "f", "DS")
+    catalog.store([entry(old.name, D2, sha256=digest)])
+    (raw / "moved").mkdir()
+    old.rename(raw / "moved" / old.name)
+    verified = verify(home, flow)
+    assert verified.unverifiable == {}
+    assert verified.first is None
 
 
 @pytest.mark.usefixtures("flow")

@@ -32,6 +32,7 @@ from procezo_assets.portability.manifest import (
 from procezo_assets.portability.secrets import without_secrets
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
+from procezo_assets.raw.fixed import DIALECT_FILE
 from procezo_assets.stores.loads import RECORD
 from procezo_assets.treatments.model import BUILT_IN
 
@@ -200,7 +201,7 @@ def _dataset_files(dataset: Dataset, *, with_stages: bool) -> Iterator[tuple[str
 def _inputs(folder: Path) -> Iterator[Path]:
     """What results are made with beside raw files: fits, and how the raw files are read."""
     yield from (folder / "fits").glob("*")
-    yield folder / "dialect.json"
+    yield folder / DIALECT_FILE
 
 
 def _treatments(home: Home, flows: list[Flow]) -> Iterator[_Piece]:
