@@ -80,8 +80,9 @@ def import_(*, file: Path, replace_flows: bool) -> None:
         click.echo(f"flow left out: {error}", err=True)
     chosen = [flow for flow in _flows_of(flows, name) if flow.name in done.manifest.flows]
     told = [(flow, line) for flow in chosen for line in _read_again(home, done, flow)]
+    last = " --last" if done.manifest.with_stages else ""
     for flow in chosen:
-        click.echo(f"next: procezo flow {flow.name} --dataset '{name}'")
+        click.echo(f"next: procezo flow {flow.name} --dataset '{name}'{last}")
     if told:
         flow, line = told[0]
         raise ArchiveError(

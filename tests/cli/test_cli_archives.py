@@ -43,7 +43,8 @@ def test_results_that_come_along_are_up_to_date_and_only_loaded(home, tmp_path):
     archive = tmp_path / "moved.tar.gz"
     assert home.procezo("export", "DS-1", "--with-stages", "--output", archive).code == 0
     other = SmallHome(tmp_path / "B")
-    assert other.procezo("import", archive).code == 0
+    ended = other.procezo("import", archive)
+    assert "next: procezo flow small --dataset 'DS-1' --last" in ended.out
     assert other.procezo("verify", "small").code == 0
     ended = other.procezo("flow", "small", "--last", "--dry-run", "--format", "json")
     assert {one["stage"] for plan in ended.json for one in plan["stale"]} == {"duckdb"}
