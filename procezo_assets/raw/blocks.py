@@ -98,6 +98,11 @@ def split_text(
     return texts.str.strip_suffix("\r")
 
 
+def line_count(data: bytes, *, newline: bytes = b"\n") -> int:
+    """How many lines a block has; the last may not be ended."""
+    return data.count(newline) + (not data.endswith(newline) and bool(data))
+
+
 def line_bytes(data: bytes, places: list[int], *, newline: bytes = b"\n") -> pl.Series:
     """The bytes of some lines of a block, without what ends them.
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
 import polars as pl
@@ -21,6 +23,7 @@ from procezo_assets.raw.blocks import (
     LONGEST_LINE,
     Stretch,
     line_bytes,
+    line_count,
 )
 from procezo_assets.raw.classify import classify
 from procezo_assets.raw.containers import OpenedRaw, changed, unreadable
@@ -28,6 +31,8 @@ from procezo_assets.raw.dialect import Dialect
 from procezo_assets.raw.files import Block, FileCounts, Limits, RawFile
 from procezo_assets.raw.tally import QUARANTINE_SCHEMA, ROW_COLUMNS, BlockLines, Tally
 from procezo_assets.treatments.parse import ParseParameters
+
+_BLOCKS_AT_ONCE = 2
 
 
 def count_lines(
@@ -52,20 +57,18 @@ def count_lines(
     Raises:
         RawFileError: Where the file cannot be read, or became shorter.
     """
-    tally = Tally()
-    offset, line = 0, 1
-    for stretch in opened.stretches():
-        block = Block(offset, stretch.size, zlib.crc32(stretch.data), line, ())
+
+    def placed(stretch: Stretch, block: Block) -> BlockLines:
         if stretch.too_long:
-            read = _too_long(stretch, block)
-        elif isinstance(dialect, DialectError):
-            read = _refused(opened, stretch.data, block, dialect)
-        else:
-            read = _read(opened, stretch.data, block, dialect=dialect, params=params, limits=limits)
+            return _too_long(stretch, block)
+        if isinstance(dialect, DialectError):
+            return _refused(opened, stretch.data, block, dialect)
+        return _read(opened, stretch.data, block, dialect=dialect, params=params, limits=limits)
+
+    tally = Tally()
+    for read in _in_order(opened, placed):
         on_block(read)
         tally.add(read)
-        offset += stretch.size
-        line += read.lines
     refused = isinstance(dialect, DialectError)
     return tally.counts(
         file,
@@ -73,6 +76,27 @@ def count_lines(
         dialect=None if isinstance(dialect, DialectError) else dialect,
         refused=str(dialect) if refused else None,
     )
+
+
+def _in_order(
+    opened: OpenedRaw, placed: Callable[[Stretch, Block], BlockLines]
+) -> Iterator[BlockLines]:
+    """Place the lines of a few blocks at once, and hand them on one after the other."""
+    ahead: deque[Future[BlockLines]] = deque()
+    offset, line = 0, 1
+    with ThreadPoolExecutor(_BLOCKS_AT_ONCE) as workers:
+        for stretch in opened.stretches():
+            block = Block(offset, stretch.size, zlib.crc32(stretch.data), line, ())
+            offset += stretch.size
+            line += 1 if stretch.too_long else line_count(stretch.data, newline=opened.newline)
+            if block.offset == 0:  # most files are one block: no thread is worth it
+                yield placed(stretch, block)
+                continue
+            ahead.append(workers.submit(placed, stretch, block))
+            if len(ahead) > _BLOCKS_AT_ONCE:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def count_whole(
