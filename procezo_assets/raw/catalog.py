@@ -49,11 +49,9 @@ class Catalog:
     def known(self) -> dict[str, KnownFile]:
         """What a scan needs to know of every file, by name."""
         table = raw_files.c
-        columns = [table[name] for name in KnownFile._fields[:-1]]
-        # text, not JSON: nothing is to be decoded
-        some = sa.cast(table.quarantined, sa.String) != "{}"
+        columns = [table[name] for name in KnownFile._fields]
         with self._reading() as (connection, source):
-            found = connection.execute(sa.select(*columns, some).where(table.source == source))
+            found = connection.execute(sa.select(*columns).where(table.source == source))
             return {row[0]: KnownFile._make(row) for row in found}
 
     def store(self, entries: Sequence[FileEntry]) -> set[date]:
@@ -64,7 +62,7 @@ class Catalog:
         """
         with self._writing() as (connection, source):
             paths = [entry.path for entry in entries]
-            before = _days_of(connection, source, paths)
+            touched = _touches_of(connection, source, paths)
             _delete(connection, file_days, source, paths)
             _delete(connection, waiting, source, paths)
             rows = [{**vars(entry), "source": source} for entry in entries]
@@ -77,9 +75,9 @@ class Catalog:
                 for day, count in entry.days.items()
             ]
             upsert(connection, file_days, days)
-            touched = before | {str(day) for entry in entries for day in entry.days}
+            touched |= {(str(day), entry.device) for entry in entries for day in entry.days}
             _touch(connection, source, touched)
-        return _dates(touched)
+        return _dates(day for day, _ in touched)
 
     def mark_removed(self, paths: Sequence[str], at: float, *, touch: bool) -> set[date]:
         """Remember that files are gone.
@@ -98,14 +96,25 @@ class Catalog:
         """Remember that files are back as they were; their days count as touched."""
         return self._set(paths, {"removed_at": None}, touch=True)
 
-    def mark_same(self, path: str, *, mtime_ns: int, ctime_ns: int, read_at: float) -> None:
-        """Remember that a file was looked at again and has the same bytes."""
-        same = {"mtime_ns": mtime_ns, "ctime_ns": ctime_ns, "read_at": read_at}
-        self._set([path], same, touch=False)
+    def mark_same(self, files: Sequence[KnownFile]) -> None:
+        """Remember that files were looked at again, when, and that they have the same bytes."""
+        table = raw_files.c
+        given = sa.bindparam
+        with self._writing() as (connection, source):
+            connection.execute(
+                sa.update(raw_files)
+                .where(table.source == source, table.path == given("name"))
+                .values(mtime_ns=given("mtime"), ctime_ns=given("ctime"), read_at=given("at")),
+                [
+                    {"name": one.path, "mtime": one.mtime_ns, "ctime": one.ctime_ns}
+                    | {"at": one.read_at}
+                    for one in files
+                ],
+            )
 
-    def mark_quarantine_kept(self, paths: Sequence[str]) -> None:
-        """Remember that files have nothing in quarantine that is not in its file."""
-        self._set(paths, {"quarantine_kept": True}, touch=False)
+    def mark_read_as(self, paths: Sequence[str], reading: str) -> None:
+        """Remember that files would be read in a new way as they were in the old."""
+        self._set(paths, {"reading": reading}, touch=False)
 
     def forget(self, paths: Sequence[str]) -> set[date]:
         """Forget files, as if they had never been read; their days count as touched.
@@ -114,11 +123,11 @@ class Catalog:
             Their days.
         """
         with self._writing() as (connection, source):
-            touched = _days_of(connection, source, paths)
+            touched = _touches_of(connection, source, paths)
             for table in (raw_files, file_days, waiting):
                 _delete(connection, table, source, paths)
             _touch(connection, source, touched)
-        return _dates(touched)
+        return _dates(day for day, _ in touched)
 
     def entries(self, paths: Collection[str] | None = None) -> Iterator[FileEntry]:
         """Everything that is known of files, by name.
@@ -143,6 +152,28 @@ class Catalog:
                     days.setdefault(path, {})[date.fromisoformat(day)] = rows
         for row in sorted(files, key=lambda row: row.path):
             yield FileEntry(**row._mapping, days=days.get(row.path, {}))  # noqa: SLF001 - public
+
+    def gone(self) -> dict[str, float]:
+        """The files that are gone, by name, and when that was found.
+
+        One whose bytes are there under another name of its device is not gone.
+        """
+        there = raw_files.alias()
+        elsewhere = sa.exists().where(
+            there.c.source == raw_files.c.source,
+            there.c.sha256 == raw_files.c.sha256,
+            there.c.device == raw_files.c.device,
+            there.c.removed_at.is_(None),
+        )
+        with self._reading() as (connection, source):
+            found = connection.execute(
+                sa.select(raw_files.c.path, raw_files.c.removed_at)
+                .where(
+                    raw_files.c.source == source, raw_files.c.removed_at.is_not(None), ~elsewhere
+                )
+                .order_by(raw_files.c.path)
+            )
+            return dict(found.tuples().all())
 
     def days(self) -> dict[date, int]:
         """Rows of files that are there, by day, repeated uploads counted again."""
@@ -210,15 +241,20 @@ class Catalog:
             before, _, since = mark.partition(":")
             known = int(since) if before == generation and since.isdecimal() else -1
             found = connection.scalars(
-                sa.select(touched_days.c.day).where(
-                    touched_days.c.source == source, touched_days.c.number > known
-                )
+                sa.select(touched_days.c.day)
+                .where(touched_days.c.source == source, touched_days.c.number > known)
+                .distinct()
             )
             return Touched(tuple(sorted(_dates(found))), f"{generation}:{number}")
 
-    def remembered_days(self) -> set[date]:
-        """The days that rows of any file have been of since the catalog was begun."""
-        return set(self.touched("").days)
+    def devices_of(self, day: date) -> set[str]:
+        """The devices that rows of a day have been of since the catalog was begun."""
+        table = touched_days.c
+        with self._reading() as (connection, source):
+            found = connection.scalars(
+                sa.select(table.device).where(table.source == source, table.day == str(day))
+            )
+            return set(found)
 
     def digests(
         self, days: Collection[date] | None = None
@@ -292,10 +328,10 @@ class Catalog:
                     .where(raw_files.c.source == source, _within(raw_files.c.path, chunk))
                     .values(**values)
                 )
-            days = _days_of(connection, source, paths)
+            touched = _touches_of(connection, source, paths)
             if touch:
-                _touch(connection, source, days)
-        return _dates(days)
+                _touch(connection, source, touched)
+        return _dates(day for day, _ in touched)
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[sa.Connection, int]]:
@@ -326,18 +362,21 @@ def _same_file() -> sa.ColumnElement[bool]:
     return sa.and_(raw_files.c.source == file_days.c.source, raw_files.c.path == file_days.c.path)
 
 
-def _days_of(connection: sa.Connection, source: int, paths: Collection[str]) -> set[str]:
+def _touches_of(
+    connection: sa.Connection, source: int, paths: Collection[str]
+) -> set[tuple[str, str]]:
+    """The days of the rows of files, each with the file's device."""
     table = file_days.c
-    days: set[str] = set()
+    found: set[tuple[str, str]] = set()
     for chunk in _chunks(paths):
-        days.update(
-            connection.scalars(
-                sa.select(table.day)
-                .where(table.source == source, _within(table.path, chunk))
-                .distinct()
-            )
+        rows = connection.execute(
+            sa.select(table.day, raw_files.c.device)
+            .join(raw_files, _same_file())
+            .where(table.source == source, _within(table.path, chunk))
+            .distinct()
         )
-    return days
+        found.update(rows.tuples())
+    return found
 
 
 def _delete(
@@ -349,17 +388,17 @@ def _delete(
         )
 
 
-def _touch(connection: sa.Connection, source: int, days: Collection[str]) -> None:
-    """Number the days anew, above every number that was given before."""
-    if not days:
+def _touch(connection: sa.Connection, source: int, touched: Collection[tuple[str, str]]) -> None:
+    """Number days and devices anew, above every number that was given before."""
+    if not touched:
         return
     _, number = _mark(connection)
     connection.execute(sa.update(meta).where(meta.c.name == "number").values(value=str(number + 1)))
-    upsert(
-        connection,
-        touched_days,
-        [{"source": source, "day": day, "number": number + 1} for day in sorted(days)],
-    )
+    rows = [
+        {"source": source, "day": day, "device": device, "number": number + 1}
+        for day, device in sorted(touched)
+    ]
+    upsert(connection, touched_days, rows)
 
 
 def _mark(connection: sa.Connection) -> tuple[str, int]:

@@ -16,24 +16,24 @@ class KnownFile(NamedTuple):
         size: Its bytes when it was read.
         mtime_ns: When it had been changed.
         ctime_ns: When it, or its name or permissions, had been changed.
+        sha256: Hash of its bytes.
         reading: Hash of what decided how it was read.
         read_at: When it was read, in seconds since 1970.
         removed_at: When it was found to be gone; None while it is there.
         due: The first UTC day on which lines of the future become rows.
-        quarantine_kept: Whether its quarantined lines have been written to their file.
-        has_quarantined: Whether it has any.
+        kept: Whether its quarantined lines and the dataset's dialect have been written.
     """
 
     path: str
     size: int
     mtime_ns: int
     ctime_ns: int
+    sha256: str
     reading: str
     read_at: float
     removed_at: float | None
     due: str | None
-    quarantine_kept: bool
-    has_quarantined: bool
+    kept: bool
 
 
 class DayFile(NamedTuple):
@@ -44,7 +44,7 @@ class DayFile(NamedTuple):
         rows: Its rows of that day.
         device: The logger that wrote it.
         sha256: Hash of its bytes.
-        reading: Hash of what decided how it was read.
+        meaning: Hash of what its lines mean.
         removed_at: When it was found to be gone; None while it is there.
     """
 
@@ -52,7 +52,7 @@ class DayFile(NamedTuple):
     rows: int
     device: str
     sha256: str
-    reading: str
+    meaning: str
     removed_at: float | None
 
 
@@ -83,6 +83,7 @@ class FileEntry:
         ctime_ns: When it, or its name or permissions, had been changed.
         sha256: Hash of its bytes.
         reading: Hash of what decided how it was read.
+        meaning: Hash of what its lines mean: how it was read, and its dialect.
         device: The logger that wrote it.
         lines: How many lines it has.
         rows: Lines that are rows.
@@ -96,7 +97,7 @@ class FileEntry:
         refused: Why it is in quarantine as a whole, where it is.
         more: Whatever else its reader found, as JSON.
         due: The first UTC day on which lines of the future become rows.
-        quarantine_kept: Whether its quarantined lines have been written to their file.
+        kept: Whether its quarantined lines and the dataset's dialect have been written.
         read_at: When it was read, in seconds since 1970.
         removed_at: When it was found to be gone; None while it is there.
         days: Rows by UTC day.
@@ -108,6 +109,7 @@ class FileEntry:
     ctime_ns: int
     sha256: str
     reading: str
+    meaning: str
     device: str
     lines: int
     rows: int
@@ -121,7 +123,7 @@ class FileEntry:
     refused: str | None
     more: Any
     due: str | None
-    quarantine_kept: bool
+    kept: bool
     read_at: float
     removed_at: float | None = None
     days: Mapping[date, int] = field(default_factory=dict)

@@ -57,6 +57,7 @@ raw_files = sa.Table(
     sa.Column("ctime_ns", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.String, nullable=False),
     sa.Column("reading", sa.String, nullable=False),
+    sa.Column("meaning", sa.String, nullable=False),
     sa.Column("device", sa.String, nullable=False),
     sa.Column("lines", sa.BigInteger, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
@@ -70,9 +71,10 @@ raw_files = sa.Table(
     sa.Column("refused", sa.String),
     sa.Column("more", sa.JSON, nullable=False),
     sa.Column("due", sa.String),
-    sa.Column("quarantine_kept", sa.Boolean, nullable=False),
+    sa.Column("kept", sa.Boolean, nullable=False),
     sa.Column("read_at", sa.Float, nullable=False),
     sa.Column("removed_at", sa.Float),
+    sa.Index("raw_files_by_content", "source", "sha256"),
     sqlite_with_rowid=False,  # half the time to read all of a dataset
 )
 file_days = sa.Table(
@@ -100,6 +102,7 @@ touched_days = sa.Table(
     _metadata,
     _source(),
     sa.Column("day", sa.String, primary_key=True),
+    sa.Column("device", sa.String, primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False),
 )
 day_digests = sa.Table(

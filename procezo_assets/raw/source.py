@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import ParamSpec, TypeVar
 
 import polars as pl
 
-from procezo_assets.datasets import Dataset, raw_files
-from procezo_assets.errors import RawFileError
+from procezo_assets.datasets import Dataset
+from procezo_assets.errors import CatalogLostError, RawFileError
+from procezo_assets.raw.catalog import Catalog
+from procezo_assets.raw.catalog_store import CatalogStore
+from procezo_assets.raw.changes import Changes, Touched
 from procezo_assets.raw.classify import read_fields
 from procezo_assets.raw.dialect import Dialect
-from procezo_assets.raw.files import FileCounts, Limits, RawFile, device_name, midnight
+from procezo_assets.raw.files import FileCounts, Limits, RawFile, midnight
+from procezo_assets.raw.inventory import Inventory, Removed
 from procezo_assets.raw.kv_csv import FieldCounts
-from procezo_assets.raw.scanning import FileReader, Keep, size_and_mtime
+from procezo_assets.raw.scanning import FileReader, Keep
 from procezo_assets.treatments.parse import ParseParameters
 
 _HASHED_ROWS = 1 << 16
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,10 @@ class DeviceDay:
 class RawSource:
     """The raw files of a dataset, read once to learn their days and again for each day's rows.
 
-    Only the blocks of a file that hold rows of a day are read for it. What is in memory does not
-    grow with the files: blocks that are being read, rows that are kept, and the days asked for.
+    What was learned is in a catalog: files that it knows as they are need not be read to know
+    their days. Only the blocks of a file that hold rows of a day are read for it. What is in memory
+    does not grow with the files: blocks that are being read, rows that are kept, and the days asked
+    for.
 
     Args:
         dataset: The dataset.
@@ -55,6 +63,8 @@ class RawSource:
         limits: Which timestamps the flow takes.
         output: The folder of the stage that reads them, where the dataset's dialect is kept; None
             settles it for this reading alone.
+        catalog: What is known of the files; without one, it is kept in memory.
+        removed: Whether days of files that are gone are kept as they are, or made without them.
     """
 
     def __init__(
@@ -64,78 +74,117 @@ class RawSource:
         limits: Limits,
         *,
         output: str | None = None,
+        catalog: Catalog | None = None,
+        removed: Removed = "keep",
     ) -> None:
         self.dataset = dataset
         self.params = params
         self.limits = limits
-        self.files: dict[str, FileCounts] = {}
-        self.unreadable: dict[RawFile, RawFileError] = {}
         self.scanned_ns = 0
+        self.catalog = catalog or Catalog(CatalogStore(None), "", dataset.name)
         self._reader = FileReader(dataset, params, limits, output=output)
-        self._scanning = threading.Lock()
+        self._inventory = Inventory(self._reader, self.catalog, removed=removed, output=output)
+        self._files: dict[str, FileCounts] | None = None
+        self._days: list[date] | None = None
+        self._digests: dict[date, tuple[str, dict[str, str]]] = {}
+        self._scanning = threading.RLock()
         self._keep: Keep | None = None
-        self._counted: dict[str, FileCounts] = {}
 
-    def scan(self, keep: Keep | None = None) -> None:
-        """Read every file and count its lines, days and duplicates.
+    def scan(self, keep: Keep | None = None) -> Changes:
+        """Read the files that the catalog does not know, and learn which are gone.
 
         Args:
-            keep: Opens for each file what keeps its quarantined lines, such as `Quarantine`.
+            keep: Opens for each file what keeps its quarantined lines, such as `Quarantine`;
+                without, nothing is left behind but the catalog.
         """
         self._keep = keep
-        self._counted = {}
-        self.scan_changes()
+        return self.scan_changes()
 
-    def scan_changes(self) -> None:
-        """Read the files that are new or changed since the last scan, and forget those gone.
+    def scan_changes(
+        self,
+        *,
+        settle: float | None = None,
+        refresh: float | None = None,
+        deadline: float | None = None,
+        now: float | None = None,
+    ) -> Changes:
+        """Scan again, as the last scan did, or with patience.
 
-        In three steps, so that what is known may come from elsewhere: `_find` lists the files,
-        `_is_known` tells which of them need not be read, and the reader reads the others in the
-        order of their names and yields their counts, which hold all that is needed to read days.
+        Args:
+            settle: How many seconds a file must have been still; None reads it as it is.
+            refresh: After how many seconds of waiting a file is read though it is not still.
+            deadline: When no further file is begun, on the monotonic clock; the rest is left to the
+                next scan.
+            now: The time, in seconds since 1970.
         """
         with self._scanning:
             started = time.time_ns()
-            found = self._find()
-            known = {file.name: self._counted[file.name] for file in found if self._is_known(file)}
-            unread = [file for file in found if file.name not in known]
-            for file in unread:
-                self._reader.forget(file.name)
-            for counted in self._reader.read(unread, self._keep):
-                known[counted.file.name] = counted
-            self._counted = known
-            self.files = self._without_repeats(known[name] for name in sorted(known))
-            self.unreadable = self._reader.failed
+            changes = self._inventory.scan(
+                self._keep, settle=settle, refresh=refresh, deadline=deadline, now=now
+            )
+            self._files = self._days = None
+            self._digests = {}
             self.scanned_ns = started
+            return changes
 
-    def _find(self) -> list[RawFile]:
-        """The dataset's raw files, by path."""
-        return [self._raw_file(path) for path in raw_files(self.dataset)]
+    @property
+    def files(self) -> dict[str, FileCounts]:
+        """What became of the lines of every file that is there, by name."""
+        if self._files is None:
+            self._files = self._asked(self._inventory.files)
+        return self._files
 
-    def _is_known(self, file: RawFile) -> bool:
-        """Whether a file is as it was when its lines were counted."""
-        counted = self._counted.get(file.name)
-        return counted is not None and size_and_mtime(file.path) == (counted.size, counted.mtime_ns)
+    @property
+    def unreadable(self) -> dict[RawFile, RawFileError]:
+        """The files that could not be read, and why."""
+        return self._inventory.unreadable
 
-    def _raw_file(self, path: Path) -> RawFile:
-        name = _printable(path.relative_to(self.dataset.raw).as_posix())
-        return RawFile(path, name, device_name(name, self.params, dataset=self.dataset.name))
+    @property
+    def missing(self) -> dict[str, datetime]:
+        """The files that are gone, by name, and since when that is known.
 
-    def _without_repeats(self, counts: Iterable[FileCounts]) -> dict[str, FileCounts]:
-        """Mark files that are the same as an earlier one of their device."""
-        files: dict[str, FileCounts] = {}
-        first_of: dict[tuple[str, str], str] = {}
-        for counted in counts:
-            name = counted.file.name
-            earlier = first_of.setdefault((counted.file.device, counted.sha256), name)
-            if earlier != name:
-                self._reader.forget(name)
-            files[name] = replace(counted, same_as=None if earlier == name else earlier)
-        return files
+        One whose bytes are there under another name of its device is not gone.
+        """
+        return self._asked(self._inventory.missing)
 
     @property
     def days(self) -> list[date]:
         """The UTC days that rows of any file belong to, sorted."""
-        return sorted({day for counted in self.files.values() for day in counted.days})
+        if self._days is None:
+            self._days = sorted(self._asked(self.catalog.days))
+        return self._days
+
+    def touched(self, mark: str) -> Touched:
+        """The days whose rows may have changed since a mark, whoever scanned since.
+
+        Args:
+            mark: That of an earlier call; "" names all days.
+        """
+        return self._asked(self.catalog.touched, mark)
+
+    def kept_days(self) -> list[date]:
+        """The days of files that are gone, which are left as they are until these are back."""
+        if self._inventory.removed == "drop":
+            return []
+        return sorted(self._asked(self._inventory.gone_by_day))
+
+    def why_kept(self, day: date, devices: Collection[str]) -> str | None:
+        """Why a day is left as it is, in a few words; None where it is made from its raw rows.
+
+        Args:
+            day: The UTC day.
+            devices: Whose results of that day are there, made as the flow would make them.
+        """
+        if self._inventory.removed == "drop":
+            return None
+        gone = self._asked(self._inventory.gone_by_day).get(day)
+        if gone:
+            more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+            return f"raw file {gone[0]}{more} is gone"
+        lost = set(devices) - {file.device for file in self._asked(self._inventory.of_day, day)}
+        if lost:  # a catalog that was lost itself knows nothing of files that were gone before
+            lost -= self._asked(self.catalog.devices_of, day)
+        return f"the raw files of {min(lost)} are gone" if lost else None
 
     def refuse_emptiness(self, days: Collection[date]) -> None:
         """Refuse to take a folder that has lost all its files for one that never had any.
@@ -146,7 +195,7 @@ class RawSource:
         Raises:
             RawFileError: Where there are no raw files, but days that were made from some.
         """
-        if days and not self.files and not self.unreadable:
+        if days and not self._inventory.found:
             raise RawFileError(
                 f"{self.dataset.raw} is empty, but there are results of {len(days)} days, which "
                 "stay",
@@ -176,11 +225,16 @@ class RawSource:
 
     def files_of(self, day: date) -> list[FileCounts]:
         """The files with rows of a day, without repeated uploads, by name."""
-        return [
-            counted
-            for counted in self.files.values()
-            if day in counted.days and counted.same_as is None
-        ]
+        names = [file.path for file in self._asked(self._inventory.of_day, day)]
+        return list(self._asked(self._inventory.files, names).values())
+
+    def rows_of(self, day: date) -> int:
+        """How many rows of a day its files have, repeated uploads counted once."""
+        return sum(file.rows for file in self._asked(self._inventory.of_day, day))
+
+    def identity(self, day: date) -> str:
+        """Hash of what the rows of a day are read from, and how."""
+        return self._asked(self._inventory.identity, day)
 
     def unreadable_on(self, day: date) -> RawFileError | None:
         """The error of an unreadable file that may have rows of a day.
@@ -191,8 +245,9 @@ class RawSource:
         days = {None, day}
         return next((e for file, e in self.unreadable.items() if file.named_day in days), None)
 
-    def want(self, days: Iterable[date]) -> None:
+    def want(self, days: Collection[date]) -> None:
         """Announce which days will be read, so that rows are let go of after their last one."""
+        self._asked(self._inventory.load_days, days)
         for day in days:
             for counted in self.files_of(day):
                 self._reader.kept.want(
@@ -222,10 +277,35 @@ class RawSource:
             digest = _digest(rows["text"])
             rows = rows.drop("file", "line", "text")
             days[device] = DeviceDay(rows, digest, counts[device], units[device])
+        self._store_digests(day, {device: one.digest for device, one in days.items()})
         return days
 
+    def load_digests(self, days: Collection[date]) -> None:
+        """Learn what is known of the digests of days, all at once."""
+        self._asked(self._inventory.load_days, days)
+        self._digests |= self._asked(self.catalog.digests, days)
+
     def day_digests(self, day: date) -> dict[str, str]:
-        """The digests that `read_day` gives, without reading what the rows say."""
+        """The digests that `read_day` gives, by device, read only where they are not known.
+
+        Raises:
+            RawFileError: Where a file of that day cannot be read, or changed since the scan.
+        """
+        if day not in self._digests:
+            self._digests |= self._asked(self.catalog.digests, [day])
+        identity, digests = self._digests.get(day, ("", {}))
+        if identity != self.identity(day):
+            digests = self._read_digests(day)
+            self._store_digests(day, digests)
+        return digests
+
+    def _store_digests(self, day: date, digests: dict[str, str]) -> None:
+        found = (self.identity(day), digests)
+        if self._digests.get(day) != found:
+            self._digests[day] = found
+            self._asked(self.catalog.store_digests, {day: found})
+
+    def _read_digests(self, day: date) -> dict[str, str]:
         pieces: dict[str, list[pl.DataFrame]] = {}
         for counted, rows in self._rows_of(day):
             pieces.setdefault(counted.file.device, []).append(_located(counted, rows))
@@ -241,6 +321,14 @@ class RawSource:
                 counted,
                 pl.concat([self._reader.rows(counted, place).filter(mine) for place in places]),
             )
+
+    def _asked(self, question: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Ask the catalog; where it was damaged, fill it again first."""
+        try:
+            return question(*args, **named)
+        except CatalogLostError:
+            self.scan_changes()
+            return question(*args, **named)
 
 
 def _units_by_key(dialect: Dialect) -> dict[str, str]:
@@ -276,14 +364,3 @@ def _digest(texts: pl.Series) -> str:
             digest.update(b"\n")
         digest.update(texts.slice(start, _HASHED_ROWS).str.join("\n").item().encode())
     return digest.hexdigest()
-
-
-def _printable(name: str) -> str:
-    """A name that parquet and JSON can hold; one that is no UTF-8 is told apart by a hash."""
-    raw = os.fsencode(name)
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        path, dot, ending = raw.decode(errors="replace").rpartition(".")
-        mark = hashlib.sha256(raw).hexdigest()[:8]
-        return f"{mark}-{ending}" if not dot else f"{path}~{mark}.{ending}"

@@ -24,6 +24,7 @@ def entry(path, days, **fields):
         "ctime_ns": 6,
         "sha256": "ab" * 32,
         "reading": "r",
+        "meaning": "m",
         "device": "pil-90",
         "lines": 10,
         "rows": sum(days.values()),
@@ -37,7 +38,7 @@ def entry(path, days, **fields):
         "refused": None,
         "more": {"notes": {}},
         "due": None,
-        "quarantine_kept": True,
+        "kept": True,
         "read_at": 1.5,
     }
     return FileEntry(path=path, days=days, **{**values, **fields})
@@ -62,7 +63,7 @@ def test_what_was_stored_comes_back(catalog):
     assert list(catalog.entries(["a/b.csv", "none.csv"])) == [stored]
     assert list(catalog.entries([])) == []
     assert catalog.known() == {
-        "a/b.csv": KnownFile("a/b.csv", 100, 5, 6, "r", 1.5, None, "2999-01-01", True, True)
+        "a/b.csv": KnownFile("a/b.csv", 100, 5, 6, "ab" * 32, "r", 1.5, None, "2999-01-01", True)
     }
     assert catalog.days() == {D1: 3, D2: 4}
 
@@ -90,7 +91,8 @@ def test_days_before_and_after_count_as_touched(catalog):
     assert second.days == (D1, D2)
     assert catalog.touched(second.mark) == (type(second)((), second.mark))
     assert catalog.touched("nonsense").days == (D1, D2, D3)
-    assert catalog.remembered_days() == {D1, D2, D3}
+    assert catalog.devices_of(D1) == {"pil-90"}
+    assert catalog.devices_of(date(2025, 4, 1)) == set()
     assert catalog.days() == {D2: 1, D3: 1}
 
 
@@ -109,8 +111,8 @@ def test_files_of_days_with_those_that_are_gone(catalog):
     catalog.store([entry("b.csv", {D1: 1, D2: 2}), entry("a.csv", {D1: 3}, device="pil-98")])
     assert catalog.mark_removed(["b.csv"], 9.5, touch=False) == {D1, D2}
 
-    b = DayFile("b.csv", 1, "pil-90", "ab" * 32, "r", 9.5)
-    a = DayFile("a.csv", 3, "pil-98", "ab" * 32, "r", None)
+    b = DayFile("b.csv", 1, "pil-90", "ab" * 32, "m", 9.5)
+    a = DayFile("a.csv", 3, "pil-98", "ab" * 32, "m", None)
     assert catalog.files_by_day() == {D1: [a, b], D2: [b._replace(rows=2)]}
     assert catalog.files_by_day([D2, D3]) == {D2: [b._replace(rows=2)]}
     assert catalog.days() == {D1: 3}
@@ -128,20 +130,30 @@ def test_a_forgotten_file_is_as_if_it_had_never_been_read(catalog):
 
     assert (catalog.known(), catalog.days(), list(catalog.entries())) == ({}, {}, [])
     assert catalog.touched(mark).days == (D1,)
-    assert catalog.remembered_days() == {D1}
+    assert catalog.devices_of(D1) == {"pil-90"}
 
 
 def test_a_file_that_has_the_same_bytes_touches_nothing(catalog):
-    catalog.store([entry("a.csv", {D1: 1}, quarantine_kept=False)])
+    catalog.store([entry("a.csv", {D1: 1}), entry("b.csv", {D1: 1})])
     mark = catalog.touched("").mark
+    same = KnownFile("a.csv", 100, 7, 8, "ab" * 32, "s", 9.0, None, None, True)
 
-    catalog.mark_same("a.csv", mtime_ns=7, ctime_ns=8, read_at=9.0)
-    catalog.mark_quarantine_kept(["a.csv"])
+    catalog.mark_same([same])
+    catalog.mark_read_as(["a.csv"], "s")
 
-    assert catalog.known()["a.csv"] == KnownFile(
-        "a.csv", 100, 7, 8, "r", 9.0, None, None, True, False
-    )
+    assert catalog.known()["a.csv"] == same
     assert catalog.touched(mark).days == ()
+
+
+def test_a_file_whose_bytes_are_there_under_another_name_is_not_gone(catalog):
+    catalog.store([entry(f"{name}.csv", {D1: 1}) for name in "abc"])
+    catalog.store([entry("other.csv", {D1: 1}, device="pil-98")])
+    catalog.mark_removed(["b.csv", "a.csv"], 3.0, touch=True)
+    assert catalog.gone() == {}
+    catalog.mark_removed(["c.csv"], 4.0, touch=True)
+    assert catalog.gone() == {"a.csv": 3.0, "b.csv": 3.0, "c.csv": 4.0}
+    catalog.mark_returned(["b.csv"])
+    assert catalog.gone() == {}
 
 
 def test_waiting_files_are_those_of_the_last_scan(catalog):
