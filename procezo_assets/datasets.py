@@ -146,6 +146,11 @@ class Dataset:
         """The folder of the lines that a flow could not read."""
         return self.path / QUARANTINE_FOLDER / flow
 
+    @property
+    def catalog(self) -> Path | None:
+        """The database of what is known of raw files; None where they are of no home."""
+        return self.home.state / "catalog.sqlite"
+
     def lock(self, day: date) -> Path:
         """The file that runs lock while they work on a day of this dataset."""
         return self.home.state / "locks" / self.name / f"{day}.lock"

@@ -43,6 +43,11 @@ class FolderPair(Dataset):
         """The folder of raw files."""
         return self.input_folder
 
+    @property
+    def catalog(self) -> None:
+        """Folders anywhere are read anew each time."""
+        return
+
     def stage(self, output: str) -> Path:
         """The folder that is read or written."""
         return self.output_folder if output == _OUTPUT else self.input_folder

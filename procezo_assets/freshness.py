@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from procezo_assets.datasets import Dataset, PartKey, part_files, stage_days
+from procezo_assets.errors import RawFileError
 from procezo_assets.fits import current_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.parameters import parameters_hash
@@ -16,6 +17,9 @@ from procezo_assets.raw.source import RawSource
 from procezo_assets.stores.loads import load_digest, read_record
 from procezo_assets.stores.parquet import Provenance, file_sha256, read_provenance
 from procezo_assets.treatments.model import load_identity
+
+# a day that is kept and has no files of `parse` is nothing that a run can work on
+_NOTHING_KEPT = "nothing kept"
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,39 @@ def stale_partitions(
         stages: Which stages.
         days: Which days.
         source: The dataset's raw files, scanned, to compare raw lines too; without it only
-            parameters, treatment versions, fits and input files are compared.
+            parameters, treatment versions, fits and input files are compared. Days that are kept
+            because raw files are gone are not stale for `parse`.
         run_params: Parameters over all others.
     """
+    days = sorted(days)
     checks = [_StageCheck(flow, dataset, stage, run_params) for stage in stages]
     found: list[Stale] = []
-    for day in sorted(days):
-        digests = None
-        if source is not None:
-            digests = {device: one.digest for device, one in source.read_day(day).items()}
+    if source is not None:
+        source.load_digests(days)
+    for day in days:
         for check in checks:
-            reason = check.reason(day, digests)
+            reason = check.reason(day, source)
+            if reason == _NOTHING_KEPT:
+                break
             if reason:
                 found.append(Stale(check.stage.name, day, reason))
     return found
+
+
+def why_kept(source: RawSource, day: date, folder: Path, parameters: str) -> str | None:
+    """Why `parse` leaves a day as it is; None where it makes it from its raw rows.
+
+    Args:
+        source: The raw files, scanned.
+        day: The UTC day.
+        folder: The folder of `parse`.
+        parameters: Hash of its effective parameters.
+    """
+    footers = {key: read_provenance(path) for key, path in part_files(folder, day).items()}
+    devices = {
+        key.device for key, footer in footers.items() if footer and footer.parameters == parameters
+    }
+    return source.why_kept(day, devices)
 
 
 def known_days(flow: Flow, dataset: Dataset, stages: Collection[Stage]) -> list[date]:
@@ -117,19 +140,26 @@ class _StageCheck:
             not (dataset.home.path / name).exists() for name in self._record.targets
         )
 
-    def reason(self, day: date, digests: Mapping[str, str] | None) -> str | None:
+    def reason(self, day: date, source: RawSource | None) -> str | None:
         """Why a partition would change; None where it would not."""
         if self.stage.treatment.kind == "load":
             return self._load_reason(day)
         files = part_files(self._folder, day)
+        is_source = self.stage.treatment.kind == "source"
+        if (
+            is_source
+            and source is not None
+            and why_kept(source, day, self._folder, self._parameters) is not None
+        ):
+            return None if files else _NOTHING_KEPT
         footers = {key: read_provenance(path) for key, path in files.items()}
         for footer in footers.values():
             if reason := self._differs(footer):
                 return reason
             if footer is not None and footer.parts != len(files):
                 return "file missing"
-        if self.stage.treatment.kind == "source":
-            return self._compare_lines(footers, digests) if digests is not None else None
+        if is_source:
+            return self._compare_lines(footers, source, day) if source is not None else None
         return self._compare_inputs(files, footers, day)
 
     def _load_reason(self, day: date) -> str | None:
@@ -156,11 +186,15 @@ class _StageCheck:
 
     @staticmethod
     def _compare_lines(
-        footers: Mapping[PartKey, Provenance | None], digests: Mapping[str, str]
+        footers: Mapping[PartKey, Provenance | None], source: RawSource, day: date
     ) -> str | None:
         made_from = {key.device: footer.input for key, footer in footers.items() if footer}
-        if made_from == digests:
-            return None
+        try:
+            if made_from == source.day_digests(day):
+                return None
+        except RawFileError:
+            # the run says why; a file that is being written is told of when it is still
+            return "raw files cannot be read" if source.unreadable else None
         return "missing" if not made_from else "raw lines changed"
 
     def _compare_inputs(

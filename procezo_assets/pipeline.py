@@ -22,6 +22,7 @@ from procezo_assets.datasets import RAW_FOLDER, Dataset, PartKey, part_files
 from procezo_assets.errors import FitError, LedgerError, PartitionError, TreatmentError
 from procezo_assets.fits import StoredFit
 from procezo_assets.flows import Flow, Stage
+from procezo_assets.freshness import why_kept
 from procezo_assets.ledger import Ledger
 from procezo_assets.parameters import Parameters, parameters_hash
 from procezo_assets.raw.files import FileCounts
@@ -72,6 +73,25 @@ class StageDone:
     seconds: float
     raw_files: tuple[FileCounts, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageKept:
+    """A partition of `parse` that was left as it is, because raw files of its rows are gone.
+
+    Args:
+        stage: Which stage.
+        dataset: The dataset's name.
+        day: The UTC day.
+        reason: Why, in a few words.
+        files: How many files it has; the stages that follow go on from these.
+    """
+
+    stage: Stage
+    dataset: str
+    day: date
+    reason: str
+    files: int
 
 
 @dataclass
@@ -136,7 +156,7 @@ class Partition:
         self.hashes: dict[str, dict[PartKey, str]] = {}
         self.units: dict[str, Units] = {}
 
-    def run(self, stage: Stage) -> StageDone:
+    def run(self, stage: Stage) -> StageDone | StageKept:
         """Run one stage, check what it made, and write it.
 
         Args:
@@ -147,6 +167,8 @@ class Partition:
         """
         started = time.perf_counter()
         context = self.context
+        if stage.treatment.kind == "source" and (kept := self._kept(stage)) is not None:
+            return kept
         params = context.params[stage.name]
         ledger = Ledger()
         warnings: list[str] = []
@@ -236,6 +258,18 @@ class Partition:
                 )
             _enter_parsed(ledger, device, device_day.rows, treated)
         return made, tuple(source.files_of(self.day))
+
+    def _kept(self, stage: Stage) -> StageKept | None:
+        """Leave a day alone that raw files are gone of, where the flow says so."""
+        source = self.context.source
+        assert source is not None  # noqa: S101 - scanned before the first day
+        folder = self.context.dataset.stage(stage.output)
+        parameters = parameters_hash(self.context.params[stage.name])
+        reason = why_kept(source, self.day, folder, parameters)
+        if reason is None:
+            return None
+        files = len(part_files(folder, self.day))
+        return StageKept(stage, self.context.dataset.name, self.day, reason, files)
 
     def _protect(
         self, stage: Stage, source: RawSource, device_days: Mapping[str, DeviceDay]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
 from typing import Any
 
 from procezo_assets.datasets import Dataset
@@ -13,9 +12,8 @@ from procezo_assets.errors import FlowError, PartitionError
 from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import Stale, affected_stages, known_days, stale_partitions
-from procezo_assets.raw.quarantine import Quarantine
 from procezo_assets.raw.source import RawSource
-from procezo_assets.runs import raw_source, today
+from procezo_assets.runs import quarantine_of, raw_source, today
 
 # starting a run costs seconds, an empty day nearly nothing: short gaps are bridged
 _BRIDGED_DAYS = 7
@@ -64,6 +62,7 @@ class Planner:
         params: Parameters of the runs.
         refit: Whether fits are made anew.
         full_replace: Whether everything is made anew, and fits where the flow says `"fit": true`.
+        dry: Whether nothing is to be left behind but what the catalog learns.
     """
 
     flow: Flow
@@ -72,23 +71,34 @@ class Planner:
     params: dict[str, Any]
     refit: bool
     full_replace: bool
+    dry: bool = False
 
-    def plans(self, first: date | None, last: date | None, *, only_stale: bool) -> list[Plan]:
-        """List the runs, in the order in which they must be made."""
-        source: RawSource | None = None
+    def plans(
+        self,
+        first: date | None,
+        last: date | None,
+        *,
+        only_stale: bool,
+        touched: Collection[date] | None = None,
+        source: RawSource | None = None,
+    ) -> list[Plan]:
+        """List the runs, in the order in which they must be made.
+
+        Args:
+            first: The first day that is asked for.
+            last: The last one.
+            only_stale: Whether only what is missing or stale is made.
+            touched: The only days that are looked at.
+            source: The raw files, where they have been scanned.
+        """
         if any(stage.treatment.kind == "source" for stage in self.stages):
-            source = raw_source(self.flow, self.dataset, self.params)
-        if source is not None:
-            source.scan()
-            source.refuse_emptiness(known_days(self.flow, self.dataset, self.stages))
-            problem = source.why_no_rows()
-            if problem is not None:
-                source.scan(partial(Quarantine, self.dataset, self.flow.name))
-                raise problem
+            source = source or self._scanned()
+        else:
+            source = None
         _check_asked(self.flow, first, last)
         days = [
             day
-            for day in self._days(source)
+            for day in (self._days(source) if touched is None else self._of_flow(touched))
             if (not first or day >= first) and (not last or day <= last)
         ]
         if only_stale:
@@ -101,15 +111,34 @@ class Planner:
             )
         return self._split(spans(days, bridged=_BRIDGED_DAYS), self.stages)
 
+    def _scanned(self) -> RawSource | None:
+        """The raw files, scanned.
+
+        Raises:
+            RawFileError: Where there is nothing to make, or nothing left of what was made.
+        """
+        source = raw_source(self.flow, self.dataset, self.params)
+        if source is None:
+            return None
+        source.scan(None if self.dry else quarantine_of(self.flow, self.dataset))
+        known = known_days(self.flow, self.dataset, self.stages)
+        source.refuse_emptiness(known)
+        problem = source.why_no_rows()
+        made = set(known)
+        if problem is not None and (not made or made - set(source.kept_days())):
+            raise problem  # rather than leave nothing of what earlier runs made
+        return source
+
     def _days(self, source: RawSource | None) -> list[date]:
         """The days that raw rows or files of stages are of, within the flow's partitions."""
         days = {*known_days(self.flow, self.dataset, self.stages)}
         days |= set(source.days if source is not None else ())
+        return self._of_flow(days)
+
+    def _of_flow(self, days: Iterable[date]) -> list[date]:
         return sorted(day for day in days if self.flow.start <= day <= today())
 
     def _stale_plans(self, days: list[date], source: RawSource | None) -> list[Plan]:
-        if source is not None:
-            source.want(days)
         stale = stale_partitions(
             self.flow, self.dataset, self.stages, days, source=source, run_params=self.params
         )

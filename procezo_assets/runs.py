@@ -16,7 +16,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -25,14 +25,20 @@ from procezo_assets.errors import FitError, ProcezoError
 from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.parameters import Parameters
-from procezo_assets.pipeline import Partition, PartitionContext, StageDone
+from procezo_assets.pipeline import Partition, PartitionContext, StageDone, StageKept
+from procezo_assets.raw.catalog import Catalog
+from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.raw.files import Limits
 from procezo_assets.raw.quarantine import Quarantine
+from procezo_assets.raw.scanning import Keep
 from procezo_assets.raw.source import RawSource
 from procezo_assets.schemas import stage_rules
 from procezo_assets.stores.loads import Loaded, StageInput, record_loaded
 from procezo_assets.treatments.model import load_identity
 from procezo_assets.treatments.parse import ParseParameters
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 _DAYS_AT_ONCE = 2
 
@@ -98,7 +104,7 @@ class RawScanned:
     seconds: float
 
 
-Event = StageDone | DayFailed | StageLoaded | RawScanned
+Event = StageDone | StageKept | DayFailed | StageLoaded | RawScanned
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,19 @@ def raw_source(
     params = flow.parameters(flow.source, dataset.name, run_params)
     if not isinstance(params, ParseParameters):
         return None
-    return RawSource(dataset, params, Limits(flow.start, today()), output=flow.source.output)
+    return RawSource(
+        dataset,
+        params,
+        Limits(flow.start, today()),
+        output=flow.source.output,
+        catalog=Catalog(CatalogStore(dataset.catalog), flow.name, dataset.name),
+        removed=flow.arrivals.removed,
+    )
+
+
+def quarantine_of(flow: Flow, dataset: Dataset) -> Keep:
+    """What keeps the lines that a flow could not read, for `RawSource.scan`."""
+    return partial(Quarantine, dataset, flow.name)
 
 
 def run(work: Work) -> Iterator[Event]:
@@ -155,16 +173,21 @@ def run(work: Work) -> Iterator[Event]:
     for dataset in work.days:  # a wrong parameter of the last stage stops the first
         for stage in work.stages:
             work.flow.parameters(stage, dataset.name, work.run_params)
-    failed: set[tuple[str, date]] = set()
+    stopped: set[tuple[str, date]] = set()
     loads = [stage for stage in work.stages if stage.treatment.kind == "load"]
     if any(stage.treatment.kind != "load" for stage in work.stages):
         for dataset, days in work.days.items():
             for event in _DatasetRun(work, dataset, sorted(days)).run():
-                if isinstance(event, DayFailed):
-                    failed.add((event.dataset, event.day))
+                if _stops(event):
+                    stopped.add((event.dataset, event.day))
                 yield event
     for stage in loads:
-        yield from _load(work, stage, failed)
+        yield from _load(work, stage, stopped)
+
+
+def _stops(event: Event) -> TypeIs[DayFailed | StageKept]:
+    """Whether a day goes no further: it failed, or is kept and has nothing to be made of."""
+    return isinstance(event, DayFailed) or (isinstance(event, StageKept) and not event.files)
 
 
 class _DatasetRun:
@@ -194,7 +217,7 @@ class _DatasetRun:
                 if stage.treatment.fit is not None:
                     self._provide_fit(stage)
             for event in self._run_days(phase, sorted(alive)):
-                if isinstance(event, DayFailed):
+                if _stops(event):
                     alive.discard(event.day)
                 yield event
 
@@ -204,7 +227,7 @@ class _DatasetRun:
         stage = self.flow.source
         assert source is not None  # noqa: S101 - a source stage is among the stages
         assert stage is not None  # noqa: S101
-        source.scan(partial(Quarantine, self.dataset, self.flow.name))
+        source.scan(quarantine_of(self.flow, self.dataset))
         source.refuse_emptiness(stage_days(self.dataset.stage(stage.output)))
         source.want(self.days)
         self.context.source = source
@@ -282,19 +305,21 @@ class _DatasetRun:
             lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
                 for stage in phase:
-                    told.put(partition.run(stage))
+                    told.put(event := partition.run(stage))
+                    if _stops(event):
+                        break
         except (Exception, SystemExit) as error:  # noqa: BLE001 - never another day's trouble
             told.put(_failed(stage, self.dataset.name, day, error))
         finally:
             told.put(None)
 
 
-def _load(work: Work, stage: Stage, failed: set[tuple[str, date]]) -> Iterator[Event]:
-    """Load the days that did not fail: datasets with the same parameters together."""
+def _load(work: Work, stage: Stage, stopped: set[tuple[str, date]]) -> Iterator[Event]:
+    """Load the days that came through: datasets with the same parameters together."""
     started = time.perf_counter()
     groups: list[tuple[Parameters, list[StageInput]]] = []
     for dataset, days in work.days.items():
-        good = tuple(day for day in sorted(days) if (dataset.name, day) not in failed)
+        good = tuple(day for day in sorted(days) if (dataset.name, day) not in stopped)
         if not good:
             continue
         params = work.flow.parameters(stage, dataset.name, work.run_params)

@@ -82,7 +82,23 @@ def test_a_file_sent_twice_changes_nothing(home):
     assert stale(home) == set()
 
 
-def test_lines_that_are_gone_leave_their_day_stale(home):
+def test_lines_that_are_gone_leave_their_day_as_it_is(home):
+    before = home.digests()
+    path = home.raw_file(f"DS-1_pil-90_{DAYS[1]}.csv")
+    text = path.read_text()
+    path.unlink()
+    assert stale(home) == set()
+    work(home, DAYS[1])
+    assert home.digests() == before
+
+    path.write_text(text)
+    assert stale(home) == set()
+    path.write_text(text.replace("m0:100", "m0:101"))
+    assert stale(home) == {("parsed", 21, "raw lines changed")}
+
+
+def test_lines_that_are_gone_make_their_day_stale_where_the_flow_drops_them(home):
+    home.write_flow(PARSE, CLEAN, RESAMPLE, NORMALIZE, LOAD, removed="drop")
     home.raw_file(f"DS-1_pil-90_{DAYS[1]}.csv").unlink()
     assert ("parsed", 21, "raw lines changed") in stale(home)
     work(home, DAYS[1])

@@ -95,7 +95,7 @@ def test_full_replace_fits_again_only_where_the_flow_fits(lab):
 
 
 def test_full_replace_leaves_nothing_of_days_that_are_gone(lab):
-    flow = lab.flow(PARSE, CLEAN)
+    flow = lab.flow(PARSE, CLEAN, removed="drop")
     carry_out(lab, flow, plans(lab, flow))
     (lab.home.dataset("DS").raw / f"x_pil-90_{D1}.csv").unlink()
 
@@ -105,7 +105,7 @@ def test_full_replace_leaves_nothing_of_days_that_are_gone(lab):
 
 
 def test_a_day_that_is_gone_leaves_the_database_too(lab):
-    flow = lab.flow(PARSE, AGGREGATE, DUCKDB)
+    flow = lab.flow(PARSE, AGGREGATE, DUCKDB, removed="drop")
     carry_out(lab, flow, plans(lab, flow))
     (lab.home.dataset("DS").raw / f"x_pil-90_{D1}.csv").unlink()
     dataset = lab.home.existing_dataset("DS")

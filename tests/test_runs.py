@@ -219,7 +219,7 @@ def test_a_folder_in_the_way_of_a_file_fails_its_day_and_leaves_no_traces(lab):
 
 def test_rows_that_went_away_take_their_files_along(lab):
     lab.raw_days(D1, D2, device="pil-98")
-    flow = lab.flow(PARSE, CLEAN, AGGREGATE)
+    flow = lab.flow(PARSE, CLEAN, AGGREGATE, removed="drop")
     lab.run_well(flow, D1, D2)
     (lab.home.dataset("DS").raw / f"x_pil-98_{D1}.csv").unlink()
 

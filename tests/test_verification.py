@@ -247,7 +247,7 @@ def test_days_whose_raw_file_is_gone_cannot_be_verified(home, flow):
     verified = verify(home, flow)
     assert verified.first is None
     assert verified.days == [D1, D3]
-    assert verified.unverifiable == {D2: "raw file gone (pil-90)"}
+    assert verified.unverifiable == {D2: "raw file gone (x_pil-90_2025-03-02.csv)"}
 
 
 def test_a_day_with_one_of_two_files_gone_is_known_by_the_catalog(home, flow):

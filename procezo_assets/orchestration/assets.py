@@ -25,7 +25,7 @@ from procezo_assets.orchestration.metadata import (
 from procezo_assets.orchestration.partitions import flow_partitions, partition_key, partition_of
 from procezo_assets.orchestration.raw_asset import raw_key
 from procezo_assets.parameters import canonical_json, parameters_hash
-from procezo_assets.pipeline import StageDone
+from procezo_assets.pipeline import StageDone, StageKept
 from procezo_assets.retries import WAITS, Waited, run_patiently
 from procezo_assets.runs import DayFailed, Event, RawScanned, StageLoaded, Work
 
@@ -169,6 +169,15 @@ class _Reporter:
                 self._materialized(event.stage, event.result.dataset, day, metadata)
         elif isinstance(event, RawScanned):
             self._scanned(event)
+        elif isinstance(event, StageKept):
+            self._findings[event.stage.name].enter(event)
+            self._context.log.warning(
+                "%s %s is left as it is at %s: %s",
+                event.dataset,
+                event.day,
+                event.stage.name,
+                event.reason,
+            )
         elif isinstance(event, Waited):
             self._context.log.warning(
                 "trying %d days again in %g s: %s", event.days, event.seconds, event.reason

@@ -12,7 +12,7 @@ import dagster as dg
 
 from procezo_assets.errors import LedgerError, SchemaError
 from procezo_assets.flows import Stage
-from procezo_assets.pipeline import StageDone
+from procezo_assets.pipeline import StageDone, StageKept
 from procezo_assets.runs import DayFailed, RawScanned
 
 SCHEMA = "schema"
@@ -92,12 +92,14 @@ class StageFindings:
     quarantined: list[dict[str, Any]] = field(default_factory=list)
     unbalanced_files: list[str] = field(default_factory=list)
 
-    def enter(self, event: StageDone | DayFailed) -> None:
-        """Learn from a partition that was written, or that failed."""
+    def enter(self, event: StageDone | StageKept | DayFailed) -> None:
+        """Learn from a partition that was written, that was left as it is, or that failed."""
         where = {"dataset": event.dataset, "day": str(event.day)}
         if isinstance(event, StageDone):
             self.partitions += 1
             self.warnings += [{**where, "warning": text} for text in event.warnings]
+        elif isinstance(event, StageKept):
+            self.warnings.append({**where, "warning": f"left as it is: {event.reason}"})
         elif isinstance(event.error, SchemaError):
             self.schema_failures += [{**where, **failure} for failure in event.error.failures]
         elif isinstance(event.error, LedgerError):
@@ -109,9 +111,7 @@ class StageFindings:
         Files are of interest that have rows of the run's days, or no rows at all.
         """
         source = scanned.source
-        for counted in source.files.values():
-            if counted.days and not days & counted.days.keys():
-                continue
+        for counted in source.files_with_or_without(days).values():
             where = {"dataset": source.dataset.name, "file": counted.file.name}
             if not counted.balanced:
                 self.unbalanced_files.append(counted.file.name)

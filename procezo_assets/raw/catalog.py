@@ -153,6 +153,17 @@ class Catalog:
         for row in sorted(files, key=lambda row: row.path):
             yield FileEntry(**row._mapping, days=days.get(row.path, {}))  # noqa: SLF001 - public
 
+    def without_rows(self) -> set[str]:
+        """The files that are there and have no rows, by name."""
+        table = raw_files.c
+        with self._reading() as (connection, source):
+            found = connection.scalars(
+                sa.select(table.path).where(
+                    table.source == source, table.rows == 0, table.removed_at.is_(None)
+                )
+            )
+            return set(found)
+
     def gone(self) -> dict[str, float]:
         """The files that are gone, by name, and when that was found.
 

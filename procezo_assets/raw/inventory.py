@@ -18,6 +18,7 @@ from procezo_assets.errors import CatalogLostError, RawFileError
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import DayFile, FileEntry, KnownFile, WaitingFile
 from procezo_assets.raw.changes import Changes
+from procezo_assets.raw.containers import changed as changed_meanwhile
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.raw.entries import counts_of, entry_of, reading_of
 from procezo_assets.raw.files import FileCounts, RawFile, device_name
@@ -129,6 +130,10 @@ class Inventory:
 
     def _scan(self, scan: _Scan, settle: float | None, refresh: float | None) -> Changes:
         scan.known = self.catalog.known()
+        for name, counted in list(self._counts.items()):
+            known = scan.known.get(name)
+            if known is None or known.sha256 != counted.sha256:
+                self._forget(name)  # another process has read it since
         returned = self._compare(scan)
         waiting = self._wait(scan, settle, refresh) if settle is not None else {}
         self._read(scan)
@@ -247,8 +252,7 @@ class Inventory:
                     )
                 )
                 continue
-            self._reader.forget(file.name)
-            self._counts.pop(file.name, None)
+            self._forget(file.name)
             yield self._raw_file(file)
         if same:
             self.catalog.mark_same(same)
@@ -301,6 +305,12 @@ class Inventory:
                 self._remember(counts[entry.path])
         return _without_repeats(counts[name] for name in sorted(counts))
 
+    def files_with_or_without(self, days: Collection[date]) -> dict[str, FileCounts]:
+        """What became of the lines of files that have rows of some days, or none at all."""
+        self.load_days(days)
+        names = {file.path for day in days for file in self._days[day] if file.removed_at is None}
+        return self.files(sorted(names | self.catalog.without_rows()))
+
     def load_days(self, days: Iterable[date]) -> None:
         """Learn which files have rows of days, all at once."""
         missing = [day for day in set(days) if day not in self._days]
@@ -318,6 +328,27 @@ class Inventory:
                 seen.add(content)
                 files.append(file)
         return files
+
+    def counts_of_day(self, day: date) -> list[FileCounts]:
+        """What became of the lines of the files of a day.
+
+        Raises:
+            RawFileError: Where one is replaced again and again.
+        """
+        for _ in range(3):
+            files = self.of_day(day)
+            counts = self.files([file.path for file in files])
+            changed = [
+                file.path
+                for file in files
+                if file.path not in counts or counts[file.path].sha256 != file.sha256
+            ]
+            if not changed:
+                return list(counts.values())
+            del self._days[day]  # another process has read it since
+            for name in changed:
+                self._forget(name)
+        raise changed_meanwhile(self.dataset.raw / changed[0])
 
     def identity(self, day: date) -> str:
         """Hash of what the rows of a day are read from, and how, whatever the files are called."""
@@ -338,6 +369,10 @@ class Inventory:
                     gone.setdefault(day, []).append(entry.path)
             self._gone = gone
         return self._gone
+
+    def _forget(self, name: str) -> None:
+        self._reader.forget(name)
+        self._counts.pop(name, None)
 
     def _remember(self, counted: FileCounts) -> None:
         if len(self._counts) >= _REMEMBERED_COUNTS:

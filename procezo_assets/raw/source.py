@@ -134,6 +134,10 @@ class RawSource:
             self._files = self._asked(self._inventory.files)
         return self._files
 
+    def files_with_or_without(self, days: Collection[date]) -> dict[str, FileCounts]:
+        """What became of the lines of files that have rows of some days, or none at all."""
+        return self._asked(self._inventory.files_with_or_without, days)
+
     @property
     def unreadable(self) -> dict[RawFile, RawFileError]:
         """The files that could not be read, and why."""
@@ -225,8 +229,7 @@ class RawSource:
 
     def files_of(self, day: date) -> list[FileCounts]:
         """The files with rows of a day, without repeated uploads, by name."""
-        names = [file.path for file in self._asked(self._inventory.of_day, day)]
-        return list(self._asked(self._inventory.files, names).values())
+        return self._asked(self._inventory.counts_of_day, day)
 
     def rows_of(self, day: date) -> int:
         """How many rows of a day its files have, repeated uploads counted once."""
