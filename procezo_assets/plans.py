@@ -13,7 +13,7 @@ from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import Stale, affected_stages, known_days, stale_partitions
 from procezo_assets.raw.source import RawSource
-from procezo_assets.runs import quarantine_of, raw_source, today
+from procezo_assets.runs import raw_source, today
 
 # starting a run costs seconds, an empty day nearly nothing: short gaps are bridged
 _BRIDGED_DAYS = 7
@@ -117,10 +117,10 @@ class Planner:
         Raises:
             RawFileError: Where there is nothing to make, or nothing left of what was made.
         """
-        source = raw_source(self.flow, self.dataset, self.params)
+        source = raw_source(self.flow, self.dataset, self.params, keep=not self.dry)
         if source is None:
             return None
-        source.scan(None if self.dry else quarantine_of(self.flow, self.dataset))
+        source.scan()
         known = known_days(self.flow, self.dataset, self.stages)
         source.refuse_emptiness(known)
         problem = source.why_no_rows()

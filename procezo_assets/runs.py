@@ -30,7 +30,6 @@ from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.raw.files import Limits
 from procezo_assets.raw.quarantine import Quarantine
-from procezo_assets.raw.scanning import Keep
 from procezo_assets.raw.source import RawSource
 from procezo_assets.schemas import stage_rules
 from procezo_assets.stores.loads import Loaded, StageInput, record_loaded
@@ -132,9 +131,20 @@ def today() -> date:
 
 
 def raw_source(
-    flow: Flow, dataset: Dataset, run_params: Mapping[str, Any] | None = None
+    flow: Flow,
+    dataset: Dataset,
+    run_params: Mapping[str, Any] | None = None,
+    *,
+    keep: bool = True,
 ) -> RawSource | None:
-    """The raw files of a dataset as a flow reads them, not yet scanned; None without `parse`."""
+    """The raw files of a dataset as a flow reads them, not yet scanned; None without `parse`.
+
+    Args:
+        flow: The flow.
+        dataset: One of its datasets.
+        run_params: Parameters over all others.
+        keep: Whether scans keep what is quarantined, and settle the dataset's dialect.
+    """
     if flow.source is None:
         return None
     params = flow.parameters(flow.source, dataset.name, run_params)
@@ -147,12 +157,8 @@ def raw_source(
         output=flow.source.output,
         catalog=Catalog(CatalogStore(dataset.catalog), flow.name, dataset.name),
         removed=flow.arrivals.removed,
+        keep=partial(Quarantine, dataset, flow.name) if keep else None,
     )
-
-
-def quarantine_of(flow: Flow, dataset: Dataset) -> Keep:
-    """What keeps the lines that a flow could not read, for `RawSource.scan`."""
-    return partial(Quarantine, dataset, flow.name)
 
 
 def run(work: Work) -> Iterator[Event]:
@@ -227,7 +233,7 @@ class _DatasetRun:
         stage = self.flow.source
         assert source is not None  # noqa: S101 - a source stage is among the stages
         assert stage is not None  # noqa: S101
-        source.scan(quarantine_of(self.flow, self.dataset))
+        source.scan()
         source.refuse_emptiness(stage_days(self.dataset.stage(stage.output)))
         source.want(self.days)
         self.context.source = source

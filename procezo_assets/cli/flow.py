@@ -95,6 +95,7 @@ def flow(
             params=params,
             refit=refit,
             full_replace=full_replace,
+            dry=dry_run,
         ).plans(first, last, only_stale=only_stale)
     ]
     if dry_run and plans:

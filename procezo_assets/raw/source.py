@@ -65,6 +65,8 @@ class RawSource:
             settles it for this reading alone.
         catalog: What is known of the files; without one, it is kept in memory.
         removed: Whether days of files that are gone are kept as they are, or made without them.
+        keep: Opens for each file what keeps its quarantined lines, such as `Quarantine`; without,
+            scans leave nothing behind but the catalog.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class RawSource:
         output: str | None = None,
         catalog: Catalog | None = None,
         removed: Removed = "keep",
+        keep: Keep | None = None,
     ) -> None:
         self.dataset = dataset
         self.params = params
@@ -88,16 +91,15 @@ class RawSource:
         self._days: list[date] | None = None
         self._digests: dict[date, tuple[str, dict[str, str]]] = {}
         self._scanning = threading.RLock()
-        self._keep: Keep | None = None
+        self._keep = keep
 
     def scan(self, keep: Keep | None = None) -> Changes:
         """Read the files that the catalog does not know, and learn which are gone.
 
         Args:
-            keep: Opens for each file what keeps its quarantined lines, such as `Quarantine`;
-                without, nothing is left behind but the catalog.
+            keep: What keeps quarantined lines from now on.
         """
-        self._keep = keep
+        self._keep = keep or self._keep
         return self.scan_changes()
 
     def scan_changes(
@@ -108,7 +110,7 @@ class RawSource:
         deadline: float | None = None,
         now: float | None = None,
     ) -> Changes:
-        """Scan again, as the last scan did, or with patience.
+        """Read the files that the catalog does not know, and that are ready to be read.
 
         Args:
             settle: How many seconds a file must have been still; None reads it as it is.
