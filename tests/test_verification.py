@@ -83,7 +83,8 @@ def entry(name, day, *, sha256="0" * 64):
         refused=None,
         more={},
         due=None,
-        quarantine_kept=True,
+        kept=True,
+        meaning="m",
         read_at=1.0,
         days={day: 1},
     )

@@ -440,7 +440,8 @@ def entry(**changes):
             "refused": None,
             "more": {},
             "due": None,
-            "quarantine_kept": True,
+            "kept": True,
+            "meaning": "m",
             "read_at": 1.0,
             "days": {D1: 2},
             **changes,
@@ -449,7 +450,9 @@ def entry(**changes):
 
 
 def test_what_the_catalog_knew_comes_along_and_is_compared(home, flow, empty):
-    store = CatalogStore(home.home.state / "catalog.sqlite")
+    path = home.home.state / "catalog.sqlite"
+    path.unlink()  # with what the run learned
+    store = CatalogStore(path)
     Catalog(store, "f", "DS").store([entry(), entry(path="gone.csv", removed_at=2.0)])
     done = export(home, flow)
     assert done.manifest.counts == {"raw_files": 3, "lines": 3, "rows": 2}
