@@ -9,7 +9,13 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from procezo_assets import errors
-from procezo_assets.errors import FlowError, ParameterError, ProcezoError, did_you_mean
+from procezo_assets.errors import (
+    DialectError,
+    FlowError,
+    ParameterError,
+    ProcezoError,
+    did_you_mean,
+)
 from procezo_assets.parameters import (
     canonical_json,
     parameter_names,
@@ -20,7 +26,7 @@ from procezo_assets.parameters import (
 KINDS = [
     kind
     for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, ProcezoError)
+    if isinstance(kind, type) and issubclass(kind, ProcezoError) and kind is not DialectError
 ]
 
 
@@ -51,6 +57,12 @@ def test_errors_survive_pickling(kind):
 
     assert type(error) is kind
     assert (error.problem, error.hint, str(error)) == ("it broke", "mend it", "it broke; mend it")
+
+
+def test_the_error_of_a_dialect_keeps_its_reason():
+    error = pickle.loads(pickle.dumps(DialectError("delimiter", "it broke", "mend it")))  # noqa: S301
+
+    assert (error.reason, str(error)) == ("delimiter", "it broke; mend it")
 
 
 def test_an_error_is_one_line():

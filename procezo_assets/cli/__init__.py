@@ -15,6 +15,7 @@ INTERRUPTED = 130
 _COMMANDS = {
     "demo": ("procezo_assets.cli.demo:demo", "Make sample data, run its flow, show the results."),
     "init": ("procezo_assets.cli.init:init", "Make the folders of a dataset and a flow template."),
+    "inspect": ("procezo_assets.cli.inspect:inspect", "Show how a raw file is read."),
     "flow": ("procezo_assets.cli.flow:flow", "Run a flow."),
     "run": ("procezo_assets.cli.run:run", "Run one treatment on folders, outside any flow."),
     "status": ("procezo_assets.cli.status:status", "Show what each stage has, and what is stale."),

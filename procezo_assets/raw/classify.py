@@ -6,16 +6,22 @@ from collections import Counter
 
 import polars as pl
 
-from procezo_assets.raw import header_csv, kv_csv
+from procezo_assets.raw import kv_csv
+from procezo_assets.raw.delimited import cut, split_line
 from procezo_assets.raw.dialect import Dialect
+from procezo_assets.raw.header_lines import is_comment
+from procezo_assets.raw.headers import read_cell
+from procezo_assets.raw.local_time import Clock
+from procezo_assets.raw.stamps import StampStyle, read_stamps
 from procezo_assets.raw.timestamps import parse_timestamps
 from procezo_assets.treatments.parse import ParseParameters, claims
 
+# Words that stand for no value in what loggers and spreadsheets write, whatever is declared.
+NULL_WORDS = ("na", "n/a", "#n/a", "nan", "null", "none", "-", "--", "---")
+
 
 def classify(
-    frame: pl.DataFrame,
-    dialect: Dialect,
-    params: ParseParameters,  # noqa: ARG001
+    frame: pl.DataFrame, dialect: Dialect, params: ParseParameters
 ) -> tuple[pl.DataFrame, Counter[str]]:
     """Read the timestamp of each line, or say why it is no row.
 
@@ -30,23 +36,59 @@ def classify(
         a policy settled: `ambiguous`, `nonexistent`.
     """
     texts = frame["text"]
+    clock = Clock(dialect.timezone, params.ambiguous, params.nonexistent)
     if dialect.format == "kv_csv":
-        stamps = parse_timestamps(
-            kv_csv.timestamp_texts(texts, delimiter=dialect.delimiter), tz=dialect.timezone
-        )
+        stamp_texts = kv_csv.timestamp_texts(texts, delimiter=dialect.delimiter)
+        stamps, settled = parse_timestamps(stamp_texts, clock=clock)
         problems = kv_csv.line_problems(texts, delimiter=dialect.delimiter)
         problem = stamps["problem"].fill_null(problems)
-        return frame.with_columns(stamps["ts"], problem=problem), Counter()
-    fields, problems = header_csv.split_lines(
-        texts, delimiter=dialect.delimiter, width=len(dialect.columns)
+        return frame.with_columns(stamps["ts"], problem=problem), settled
+    places = [place - 1 for place in dialect.timestamp_columns]
+    fields, problems = cut(
+        texts,
+        delimiter=dialect.delimiter,
+        places=places,
+        width=len(dialect.columns),
+        least=dialect.least_fields,
     )
-    stamps = parse_timestamps(fields[str(dialect.timestamp_columns[0] - 1)], tz=dialect.timezone)
+    style = StampStyle(
+        dialect.timestamp_kind,
+        dialect.timestamp_parts,
+        dialect.timestamp_format,
+        dialect.date_style,
+        dialect.date_orders[0],
+        dialect.zone_words,
+    )
+    stamps, settled = read_stamps(fields.select(map(str, places)), style, clock)
     classified = frame.with_columns(stamps["ts"], problem=problems.fill_null(stamps["problem"]))
-    header = pl.col("text").is_in(list(dialect.header_texts))
+    header = (pl.col("line") <= dialect.header_lines) | (
+        pl.col("problem").is_not_null() & pl.lit(_header_again(classified, dialect))
+    )
     return classified.with_columns(
-        ts=pl.when(~header).then("ts"),
+        ts=pl.when(~header & pl.col("problem").is_null()).then("ts"),
         problem=pl.when(header).then(pl.lit("header")).otherwise("problem"),
-    ), Counter()
+    ), settled
+
+
+def _header_again(classified: pl.DataFrame, dialect: Dialect) -> pl.Series:
+    """Which lines are comments, or the header again: a logger was restarted, or files joined."""
+    texts = classified["text"]
+    same = texts.is_in(list(dialect.header_texts))
+    others = texts.filter(classified["problem"].is_not_null() & ~same).unique()
+    names = [read_cell(text).name for text in dialect.headers]
+    again = [
+        text
+        for text in others
+        if is_comment(text, dialect.delimiter) or _names(text, dialect.delimiter) == names
+    ]
+    return same | texts.is_in(again)
+
+
+def _names(text: str, delimiter: str) -> list[str]:
+    cells = split_line(text, delimiter) or []
+    while cells and not cells[-1]:
+        cells.pop()
+    return [read_cell(cell).name for cell in cells]
 
 
 def read_fields(
@@ -65,11 +107,79 @@ def read_fields(
         met.
     """
     if dialect.format == "kv_csv":
-        return kv_csv.read_fields(texts, delimiter=dialect.delimiter, claimed=claims(params))
-    return header_csv.read_fields(
+        cut_fields, counts = kv_csv.read_fields(
+            texts, delimiter=dialect.delimiter, claimed=claims(params)
+        )
+        return _without_nulls(cut_fields, dialect, params, counts, words=False), counts
+    counts = kv_csv.FieldCounts()
+    chosen = _claimed_places(dialect, params, counts, len(texts))
+    if not chosen:
+        return pl.DataFrame(), counts
+    fields, _ = cut(
         texts,
         delimiter=dialect.delimiter,
-        header=list(dialect.columns),
-        place=dialect.timestamp_columns[0] - 1,
-        claimed=claims(params),
+        places=list(chosen.values()),
+        width=len(dialect.columns),
+        least=dialect.least_fields,
     )
+    picked = fields.select(
+        pl.col(str(place)).replace("", None).alias(kv_csv.KEY_COLUMN_PREFIX + key)
+        for key, place in chosen.items()
+    )
+    return _without_nulls(picked, dialect, params, counts, words=True), counts
+
+
+def _claimed_places(
+    dialect: Dialect, params: ParseParameters, counts: kv_csv.FieldCounts, rows: int
+) -> dict[str, int]:
+    """The claimed columns: by the spelling that a domain uses, else the short name."""
+    chosen: dict[str, int] = {}
+    for place, name in enumerate(dialect.columns):
+        if place + 1 in dialect.timestamp_columns:
+            continue
+        header = dialect.headers[place] if place < len(dialect.headers) else ""
+        spellings = [spelling for spelling in (name, header) if spelling and spelling not in chosen]
+        named = (s for s in spellings if any(d.names(s) for d in params.domains.values()))
+        key = next(named, name)
+        if params.domain_of(key) is None:
+            counts.unclaimed[name] += rows
+        else:
+            chosen[key] = place
+    return chosen
+
+
+def _without_nulls(
+    fields: pl.DataFrame,
+    dialect: Dialect,
+    params: ParseParameters,
+    counts: kv_csv.FieldCounts,
+    *,
+    words: bool,
+) -> pl.DataFrame:
+    """Values that stand for none become null, counted; a decimal comma becomes a point."""
+    if not words and not params.null_values:
+        return fields
+    numbers = [value for value in params.null_values if not isinstance(value, str)]
+    texts = [value for value in params.null_values if isinstance(value, str)]
+    columns: list[pl.Series] = []
+    for column in fields:
+        trimmed = column.str.strip_chars()
+        none = trimmed.is_in(texts)
+        if words:
+            none |= trimmed.str.to_lowercase().is_in(list(NULL_WORDS))
+        values = column
+        if dialect.decimal == ",":  # a point would then be a separator of thousands: no number
+            values = values.str.replace_many([",", "."], [".", ","])
+        if numbers:
+            none |= (
+                values.str.strip_chars()
+                .cast(pl.Float64, strict=False)
+                .is_in([float(value) for value in numbers])
+            )
+        none = none.fill_null(value=False)
+        met = int(none.sum())
+        if met:
+            counts.nulls[column.name.removeprefix(kv_csv.KEY_COLUMN_PREFIX)] += met
+            values = values.set(none, None)
+        columns.append(values.alias(column.name))
+    return pl.DataFrame(columns) if columns else fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -39,7 +40,7 @@ class Dialect(BaseModel):
         logger: The kind of logger, where it is known by its signature.
         header_lines: How many lines, blank ones too, come before the first that may be a row.
         header_texts: Of those, the texts, which may come again where a logger was restarted.
-        has_header: Whether the file names its columns.
+        header_row: The line that names the columns, 0 where none does.
         columns: A name for each place, none twice.
         headers: For each place what the header says in full; "" without one.
         least_fields: How many fields a row has at least; the others are often empty.
@@ -47,9 +48,11 @@ class Dialect(BaseModel):
         timestamp_columns: The places, from 1, of the columns that make the timestamp.
         timestamp_kind: `text`: a date and perhaps a time; `parts`: a column a part; `format`: as
             declared; or numbers since 1970.
-        timestamp_parts: Of `parts`, what each of `timestamp_columns` is: Y, M, D, h, m, s.
+        timestamp_parts: What each of `timestamp_columns` is: a text (`*`), Y, M, D, h, m, s, j (day
+            of the year), t (HHMM), T (HHMMSS).
         timestamp_format: Of `format`, the declared one.
-        date_separator: Between the parts of a date of digits: `-`, `/`, `.`, or "" for none.
+        date_style: What is between the parts of a date of digits: `-`, `/` or `.`; or `name`, of
+            dates with the name of the month; `8digits`, `6digits`.
         date_orders: The orders in which all its dates can be read, and read the same.
         timezone: Zone of timestamps that name none.
         timezone_from: Where it is from.
@@ -69,16 +72,16 @@ class Dialect(BaseModel):
     logger: str | None = None
     header_lines: int = 0
     header_texts: tuple[str, ...] = ()
-    has_header: bool = False
+    header_row: int = 0
     columns: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     least_fields: int = 0
     units: dict[str, str] = {}
     timestamp_columns: tuple[int, ...] = ()
     timestamp_kind: TimestampKind = "text"
-    timestamp_parts: str = ""
+    timestamp_parts: str = "*"
     timestamp_format: str | None = None
-    date_separator: str = "-"
+    date_style: str = "-"
     date_orders: tuple[DateOrder, ...] = ("YMD",)
     timezone: str = "UTC"
     timezone_from: ZoneSource = "assumed"
@@ -117,30 +120,187 @@ class Dialect(BaseModel):
             if place not in self.timestamp_columns
         )
 
+    def name_at(self, place: int) -> str:
+        """The name of the column at a place, from 1."""
+        return self.columns[place - 1]
+
     def fixed(self) -> FixedDialect:
         """The part that is the same for all files of a dataset."""
         return FixedDialect(
             format=self.format,
             delimiter=self.delimiter,
             decimal=self.decimal,
+            columns=self.columns,
+            headers=self.headers,
+            has_header=self.header_row > 0,
+            units=self.units,
+            timestamp_columns=self.timestamp_columns,
+            timestamp_names=self._timestamp_names,
+            timestamp_kind=self.timestamp_kind,
+            date_orders=self.date_orders,
+            names_zone=self._names_zone,
         )
+
+    @property
+    def _timestamp_names(self) -> tuple[str, ...]:
+        return tuple(without_zone(self.name_at(place)) for place in self.timestamp_columns)
+
+    @property
+    def _names_zone(self) -> bool:
+        return self.timezone_from in {"header", "timestamps", "logger"}
 
 
 class FixedDialect(BaseModel):
-    """The part of a dialect that is the same for all files of a dataset."""
+    """The part of a dialect that is the same for all files of a dataset.
+
+    Args:
+        format: As `Dialect.format`.
+        delimiter: Between fields.
+        decimal: The decimal sign; None until a value has one.
+        columns: Names by place, of files without a header.
+        headers: What the header says, by place.
+        has_header: Whether files name their columns.
+        units: By column.
+        timestamp_columns: Places of the timestamp.
+        timestamp_names: Names of its columns.
+        timestamp_kind: As `Dialect.timestamp_kind`.
+        date_orders: Those in which all dates can be read.
+        names_zone: Whether files say in which zone their clock ran.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["kv_csv", "csv"]
     delimiter: str
     decimal: Literal[".", ","] | None = None
+    columns: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    has_header: bool = False
+    units: dict[str, str] = {}
+    timestamp_columns: tuple[int, ...] = ()
+    timestamp_names: tuple[str, ...] = ()
+    timestamp_kind: TimestampKind = "text"
+    date_orders: tuple[DateOrder, ...] = ("YMD",)
+    names_zone: bool = False
 
     def merge(self, dialect: Dialect) -> FixedDialect:
-        """Narrow what was open by a file that fits."""
-        return self.model_copy(update={"decimal": self.decimal or dialect.decimal})
+        """Narrow what was open by a file that fits; what is declared now replaces what was read."""
+        newer = dialect.fixed()
+        declared = set(dialect.declared)
+        both = tuple(order for order in self.date_orders if order in newer.date_orders)
+        return self.model_copy(
+            update={
+                "delimiter": newer.delimiter,
+                "decimal": newer.decimal
+                if "decimal" in declared
+                else self.decimal or newer.decimal,
+                "units": {
+                    **newer.units,
+                    **self.units,
+                    **({} if "units" not in declared else newer.units),
+                },
+                "timestamp_columns": newer.timestamp_columns
+                if declared & _STAMPS
+                else self.timestamp_columns,
+                "timestamp_names": newer.timestamp_names
+                if declared & _STAMPS
+                else self.timestamp_names,
+                "timestamp_kind": newer.timestamp_kind,
+                "date_orders": newer.date_orders if "date_order" in declared else both,
+                "names_zone": newer.names_zone if declared & _ZONES else self.names_zone,
+            }
+        )
 
     def misfit(self, dialect: Dialect) -> str | None:
-        """Why a file is not written as the earlier ones of its dataset; None where it is."""
-        if dialect.delimiter != self.delimiter:
-            return f"delimiter '{dialect.delimiter}', in earlier files '{self.delimiter}'"
+        """Why a file is not written as the earlier ones of its dataset; None where it is.
+
+        Columns may come and go where a header names them. What is declared always fits.
+        """
+        if dialect.format == "kv_csv":
+            return None
+        newer = dialect.fixed()
+        declared = set(dialect.declared)
+        told: list[tuple[bool, str, object, object]] = [
+            (
+                "delimiter" not in declared and newer.delimiter != self.delimiter,
+                "delimiter",
+                newer.delimiter,
+                self.delimiter,
+            ),
+            (
+                "decimal" not in declared
+                and None not in (newer.decimal, self.decimal)
+                and newer.decimal != self.decimal,
+                "decimal sign",
+                newer.decimal,
+                self.decimal,
+            ),
+            (
+                not declared & _STAMPS and newer.timestamp_kind != self.timestamp_kind,
+                "kind of timestamps",
+                newer.timestamp_kind,
+                self.timestamp_kind,
+            ),
+            (
+                "date_order" not in declared and not set(newer.date_orders) & set(self.date_orders),
+                "order of dates",
+                ", ".join(newer.date_orders),
+                ", ".join(self.date_orders),
+            ),
+            (
+                not declared & _ZONES and newer.names_zone != self.names_zone,
+                "time zone",
+                "named" if newer.names_zone else "not named",
+                "named" if self.names_zone else "not named",
+            ),
+            (
+                newer.has_header != self.has_header
+                and "columns" not in declared
+                and len(newer.columns) != len(self.columns),
+                "number of columns",
+                len(newer.columns),
+                len(self.columns),
+            ),
+            (
+                not declared & _STAMPS
+                and self.has_header
+                and newer.has_header
+                and newer.timestamp_names != self.timestamp_names,
+                "timestamp in column",
+                " and ".join(newer.timestamp_names),
+                " and ".join(self.timestamp_names),
+            ),
+            (
+                not declared & _STAMPS
+                and not (self.has_header and newer.has_header)
+                and newer.timestamp_columns != self.timestamp_columns,
+                "timestamp in column",
+                newer.timestamp_columns,
+                self.timestamp_columns,
+            ),
+            (
+                not newer.has_header and len(newer.columns) != len(self.columns),
+                "number of columns",
+                len(newer.columns),
+                len(self.columns),
+            ),
+        ]
+        for name, unit in newer.units.items():
+            differs = "units" not in declared and self.units.get(name, unit) != unit
+            told.append((differs, f"unit of '{name}'", unit, self.units.get(name)))
+        for differs, what, now, before in told:
+            if differs:
+                return f"{what} is '{now}', in earlier files '{before}'"
         return None
+
+
+_STAMPS = {"timestamp_columns", "timestamp_column", "timestamp_format"}
+_ZONES = {"timezone", "tz"}
+_ZONE_IN_NAME = re.compile(
+    r"[\s,(\[-]*(?:UTC|GMT)?\s*[+\-\u2212]\s*\d{1,2}(?::?\d{2})?[)\]]?|[\s,(\[]*(?:UTC|GMT)[)\]]?$"
+)
+
+
+def without_zone(name: str) -> str:
+    """A column's name without the offset that it states."""
+    return _ZONE_IN_NAME.sub("", name).strip() or name

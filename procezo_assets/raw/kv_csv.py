@@ -29,17 +29,20 @@ class FieldCounts:
         without_colon: Fields that are no `key:value`.
         repeated: Fields whose key the line has again later (the last wins).
         unclaimed: Fields by key that no domain claims.
+        nulls: Fields by key that stand for no value.
     """
 
     without_colon: int = 0
     repeated: int = 0
     unclaimed: Counter[str] = field(default_factory=Counter)
+    nulls: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: FieldCounts) -> None:
         """Add the counts of more lines."""
         self.without_colon += other.without_colon
         self.repeated += other.repeated
         self.unclaimed.update(other.unclaimed)
+        self.nulls.update(other.nulls)
 
 
 def timestamp_texts(lines: pl.Series, *, delimiter: str) -> pl.Series:

@@ -11,7 +11,7 @@ import polars as pl
 from procezo_assets.raw.containers import OpenedRaw
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.raw.files import Block, FileCounts, RawFile
-from procezo_assets.raw.timestamps import UTC_MICROSECONDS
+from procezo_assets.raw.local_time import UTC_MICROSECONDS
 
 ROW_COLUMNS = ("ts", "line", "text")
 QUARANTINE_SCHEMA = pl.Schema({"line": pl.Int64, "reason": pl.String, "raw": pl.Binary})

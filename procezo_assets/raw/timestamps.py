@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import polars as pl
 
-UTC_MICROSECONDS = pl.Datetime("us", "UTC")
+from procezo_assets.raw.local_time import Clock, to_instants
 
 # RFC 3339 with the liberties of ISO 8601: a blank for T, no seconds, no zone, no time at all.
 _ISO = (
@@ -14,20 +16,20 @@ _ISO = (
 )
 
 
-def parse_timestamps(texts: pl.Series, *, tz: str) -> pl.DataFrame:
+def parse_timestamps(texts: pl.Series, *, clock: Clock) -> tuple[pl.DataFrame, Counter[str]]:
     """Read ISO 8601 timestamps.
 
-    A zone in the text wins; a text without one is local time in `tz`. Digits beyond the microsecond
-    are cut off.
+    A zone in the text wins; a text without one is local time. Digits beyond the microsecond are
+    cut off.
 
     Args:
         texts: Strings, one a row.
-        tz: IANA name of the zone of texts without one.
+        clock: What local times are in UTC.
 
     Returns:
         `ts` (datetime[us, UTC]) and `problem` (string): null where `ts` is not, else
         `timestamp` (cannot be read), `nonexistent_time` or `ambiguous_time` (the local clock
-        skipped or repeated it).
+        skipped or repeated it); and how many times a policy settled.
     """
     groups = (
         texts.rename("text")
@@ -63,25 +65,11 @@ def parse_timestamps(texts: pl.Series, *, tz: str) -> pl.DataFrame:
         * pl.when(pl.col("sign") == "-").then(-1).otherwise(1),
     ).with_columns(naive=pl.when("sound").then("naive"))
     zoned = (pl.col("naive") - pl.duration(minutes="offset_minutes")).dt.replace_time_zone("UTC")
-    if tz == "UTC" or bool(read["has_zone"].all()):
-        return read.select(
-            ts=zoned, problem=pl.when(pl.col("naive").is_null()).then(pl.lit("timestamp"))
-        )
-    local = pl.col("naive").dt.replace_time_zone(tz, ambiguous="null", non_existent="null")
-    either = pl.col("naive").dt.replace_time_zone(tz, ambiguous="earliest", non_existent="null")
-    return (
-        read.with_columns(
-            ts=pl.when("has_zone").then(zoned).otherwise(local.dt.convert_time_zone("UTC")),
-            exists=either.is_not_null(),
-        )
-        .with_columns(
-            problem=pl.when(pl.col("ts").is_not_null())
-            .then(None)
-            .when(pl.col("naive").is_null())
-            .then(pl.lit("timestamp"))
-            .when("exists")
-            .then(pl.lit("ambiguous_time"))
-            .otherwise(pl.lit("nonexistent_time"))
-        )
-        .select("ts", "problem")
-    )
+    unread = pl.when(pl.col("naive").is_null()).then(pl.lit("timestamp"))
+    if clock.zone == "UTC" or bool(read["has_zone"].all()):
+        return read.select(ts=zoned, problem=unread), Counter()
+    naive = read.select(pl.when(~pl.col("has_zone")).then("naive")).to_series()
+    local, settled = to_instants(naive, clock)
+    return read.with_columns(local).select(
+        ts=pl.when("has_zone").then(zoned).otherwise("ts"), problem=unread.otherwise("problem")
+    ), settled

@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procezo_assets.raw.local_time import Clock
 from procezo_assets.raw.timestamps import parse_timestamps
 
 
+def parsed(texts, tz="UTC"):
+    frame, settled = parse_timestamps(texts, clock=Clock(tz))
+    assert not settled
+    return frame
+
+
 def read(text, tz="UTC"):
-    return parse_timestamps(pl.Series([text]), tz=tz).row(0)
+    return parsed(pl.Series([text]), tz).row(0)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +91,7 @@ def test_a_zone_wins_over_tz():
 def test_zones_can_be_mixed():
     texts = pl.Series(["2026-07-01T12:00:00", "2026-07-01T12:00:00Z", "x", None])
 
-    read_back = parse_timestamps(texts, tz="Europe/Paris")
+    read_back = parsed(texts, "Europe/Paris")
 
     assert read_back["ts"].to_list() == [
         datetime(2026, 7, 1, 10, tzinfo=UTC),
@@ -131,6 +138,6 @@ def test_any_moment_survives(moment, minutes):
 @settings(deadline=None, max_examples=60)
 def test_any_text_is_a_moment_or_has_a_problem(texts):
     for tz in ("UTC", "Europe/Paris"):
-        frame = parse_timestamps(pl.Series(texts), tz=tz)
+        frame = parsed(pl.Series(texts), tz)
 
         assert (frame["ts"].is_null() == frame["problem"].is_not_null()).all()
