@@ -19,6 +19,14 @@ _COMMANDS = {
     "flow": ("procezo_assets.cli.flow:flow", "Run a flow."),
     "run": ("procezo_assets.cli.run:run", "Run one treatment on folders, outside any flow."),
     "status": ("procezo_assets.cli.status:status", "Show what each stage has, and what is stale."),
+    "ledger": (
+        "procezo_assets.cli.ledger:ledger",
+        "Show where every line of a dataset's raw files ended.",
+    ),
+    "quarantine": (
+        "procezo_assets.cli.quarantine:quarantine",
+        "Show the lines that could not become rows, and why.",
+    ),
     "list": ("procezo_assets.cli.listing:list_", "List flows, treatments, steps or datasets."),
     "describe": ("procezo_assets.cli.listing:describe", "Show a treatment and its parameters."),
     "check": ("procezo_assets.cli.check:check", "Check flows and treatments."),

@@ -111,6 +111,15 @@ def flow(
         return
     outcomes = [(plan, run_plan(home, chosen, plan, params)) for plan in plans]
     print_outcomes(chosen, outcomes, output_format)
+    check_outcomes(name, outcomes)
+
+
+def check_outcomes(name: str, outcomes: Sequence[tuple[Plan, Outcome]]) -> None:
+    """Refuse to end well where a run of a flow has failed.
+
+    Raises:
+        ProcezoError: Names the first run that failed, and what to do.
+    """
     failed = [(plan, outcome) for plan, outcome in outcomes if not outcome.success]
     if failed:
         _, outcome = failed[0]

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from procezo_assets.datasets import Home
+from procezo_assets.errors import FlowError, did_you_mean
 from procezo_assets.flow_files import load_flows
-from procezo_assets.flows import FlowSet
+from procezo_assets.flows import Flow, FlowSet
 from procezo_assets.settings import load_settings
 from procezo_assets.treatments.registry import Registry, load_registry
 
@@ -67,6 +68,37 @@ params_option = click.option(
     default="{}",
     help='Parameters over all others: {"name": value}, or {"stage": {"name": value}}.',
 )
+
+
+flow_option = click.option(
+    "--flow", "flow_name", help="As this flow reads it, where several read the dataset."
+)
+
+
+def reading_flows(flows: FlowSet, dataset: str, name: str | None) -> list[Flow]:
+    """The flows that read the raw files of a dataset, or the one that is named.
+
+    Raises:
+        FlowError: Where there is none.
+    """
+    reading = {
+        flow.name: flow
+        for flow in flows.flows.values()
+        if flow.source is not None and flow.takes_dataset(dataset)
+    }
+    if name is not None:
+        flows.get(name)
+        if name not in reading:
+            raise FlowError(
+                f"flow '{name}' does not read dataset '{dataset}'", did_you_mean(name, reading)
+            )
+        return [reading[name]]
+    if not reading:
+        raise FlowError(
+            f"no flow reads the raw files of dataset '{dataset}'",
+            f'name it in the "datasets" of one, or make one: procezo init {dataset}',
+        )
+    return list(reading.values())
 
 
 def current_home() -> Home:

@@ -305,6 +305,19 @@ class Inventory:
                 self._remember(counts[entry.path])
         return _without_repeats(counts[name] for name in sorted(counts))
 
+    def all_files(self, day: date | None) -> dict[str, FileCounts]:
+        """What became of the lines of all files, gone ones included, by name."""
+        names = None
+        if day is not None:
+            self.load_days([day])
+            names = [file.path for file in self._days[day]]
+        gone = self.catalog.gone()
+        return _without_repeats(
+            counts_of(entry, self._file_of(entry))
+            for entry in self.catalog.entries(names)
+            if entry.removed_at is None or entry.path in gone
+        )
+
     def files_with_or_without(self, days: Collection[date]) -> dict[str, FileCounts]:
         """What became of the lines of files that have rows of some days, or none at all."""
         self.load_days(days)
@@ -317,14 +330,19 @@ class Inventory:
         if missing:
             self._days |= {day: [] for day in missing} | self.catalog.files_by_day(missing)
 
-    def of_day(self, day: date) -> list[DayFile]:
-        """The files with rows of a day that are there, without repeated uploads, by name."""
+    def of_day(self, day: date, *, repeated: bool = False) -> list[DayFile]:
+        """The files with rows of a day that are there, by name.
+
+        Args:
+            day: The UTC day.
+            repeated: Whether repeated uploads are among them.
+        """
         self.load_days([day])
         seen: set[tuple[str, str]] = set()
         files: list[DayFile] = []
         for file in self._days[day]:
             content = (file.device, file.sha256)
-            if file.removed_at is None and content not in seen:
+            if file.removed_at is None and (repeated or content not in seen):
                 seen.add(content)
                 files.append(file)
         return files

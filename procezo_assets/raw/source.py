@@ -136,6 +136,14 @@ class RawSource:
             self._files = self._asked(self._inventory.files)
         return self._files
 
+    def all_files(self, day: date | None = None) -> dict[str, FileCounts]:
+        """What became of the lines of every file, gone ones included, by name.
+
+        Args:
+            day: The only day that the files are to have rows of.
+        """
+        return self._asked(self._inventory.all_files, day)
+
     def files_with_or_without(self, days: Collection[date]) -> dict[str, FileCounts]:
         """What became of the lines of files that have rows of some days, or none at all."""
         return self._asked(self._inventory.files_with_or_without, days)
@@ -233,9 +241,15 @@ class RawSource:
         """The files with rows of a day, without repeated uploads, by name."""
         return self._asked(self._inventory.counts_of_day, day)
 
-    def rows_of(self, day: date) -> int:
-        """How many rows of a day its files have, repeated uploads counted once."""
-        return sum(file.rows for file in self._asked(self._inventory.of_day, day))
+    def rows_of(self, day: date, *, repeated: bool = False) -> int:
+        """How many rows of a day its files have.
+
+        Args:
+            day: The UTC day.
+            repeated: Whether repeated uploads count again.
+        """
+        files = self._asked(self._inventory.of_day, day, repeated=repeated)
+        return sum(file.rows for file in files)
 
     def identity(self, day: date) -> str:
         """Hash of what the rows of a day are read from, and how."""
