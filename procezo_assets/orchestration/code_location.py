@@ -14,6 +14,7 @@ from procezo_assets.orchestration.partitions import register_datasets
 from procezo_assets.orchestration.raw_asset import raw_asset
 from procezo_assets.orchestration.retention import prune_old_runs, prune_schedule
 from procezo_assets.orchestration.schedules import flow_schedule
+from procezo_assets.orchestration.sensors import raw_files_sensor
 from procezo_assets.settings import load_settings
 from procezo_assets.treatments.registry import load_registry
 
@@ -51,6 +52,11 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
                 if flow.schedule is not None
             ),
             prune_schedule,
+        ],
+        sensors=[
+            raw_files_sensor(flow, home, jobs[flow.name])
+            for flow in flows.flows.values()
+            if flow.source is not None
         ],
         # a run costs 3 s less than with one process a step, and treatments use all cores anyway
         executor=dg.in_process_executor,

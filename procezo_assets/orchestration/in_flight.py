@@ -1,0 +1,51 @@
+"""The days that runs which have not ended are making."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+
+from procezo_assets.flows import Flow
+from procezo_assets.orchestration.launcher import running_folder
+from procezo_assets.orchestration.partitions import tagged_days
+from procezo_assets.orchestration.running import is_marked, process_of
+
+_QUEUED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+)
+_STARTED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+
+# Dagster's own commands do not say whether their process is still there
+_BELIEVED = timedelta(hours=1)
+
+
+def days_in_flight(instance: dg.DagsterInstance, flow: Flow) -> dict[str, list[tuple[date, date]]]:
+    """First and last days of a flow's runs that are queued or under way, by dataset."""
+    found: dict[str, list[tuple[date, date]]] = defaultdict(list)
+    records = instance.get_run_records(dg.RunsFilter(statuses=[*_QUEUED, *_STARTED]))
+    for record in records:
+        run = record.dagster_run
+        days = tagged_days(run.tags)
+        if days is None or not _is_of(run, flow):
+            continue
+        if run.status in _QUEUED or _works(run.run_id, record.start_time):
+            dataset, first, last = days
+            found[dataset].append((first, last))
+    return found
+
+
+def _is_of(run: dg.DagsterRun, flow: Flow) -> bool:
+    keys = run.asset_selection or ()
+    return run.job_name == flow.identifier or any(key.path[0] == flow.name for key in keys)
+
+
+def _works(run_id: str, started: float | None) -> bool:
+    """Whether a run that has started still has a process, as far as can be known."""
+    if is_marked(running_folder(), run_id):
+        return process_of(running_folder(), run_id) is not None
+    since = datetime.fromtimestamp(started or 0, UTC)
+    return datetime.now(UTC) - since < _BELIEVED
