@@ -187,9 +187,7 @@ def _stale_stages(
     """The stages that each day needs, of days that need any, and the days left for want of time."""
     parsed = dataset.stage(flow.source.output) if flow.source else dataset.raw
     # a day without results needs no comparison, which would read its rows
-    stale = {
-        day: set(flow.stages) for day in days if source.rows_of(day) and not part_files(parsed, day)
-    }
+    stale = {day: _all(flow) for day in days if source.rows_of(day) and not part_files(parsed, day)}
     planner = Planner(
         flow=flow, dataset=dataset, stages=flow.stages, params={}, refit=False, full_replace=False
     )

@@ -60,7 +60,7 @@ def raw_files_sensor(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Makes the days that raw files of the flow {flow.name} touch.",
     )
-    def raw_files(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def raw_files(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick = _Tick(flow, home, context.instance, _Cursor.read(context.cursor))
         tick.run()
         news = [note for note in tick.notes if note not in told]
@@ -68,8 +68,6 @@ def raw_files_sensor(
         told.update(tick.notes)
         for note in news:
             context.log.warning(note)
-        if tick.is_idle and tick.cursor.text == context.cursor:
-            return dg.SkipReason("; ".join(news) or tick.idle_because)
         return tick.result()
 
     return raw_files
@@ -173,29 +171,26 @@ class _Tick:
             told_at_once=_EVENTS_A_TICK - len(self._days),
         )
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether there is nothing to ask for and nothing to tell."""
-        return not (self._asked or self._days or self._new)
-
-    @property
-    def idle_because(self) -> str:
-        """Why there is nothing to do."""
-        if self._waiting:
-            return f"waiting until files of {', '.join(sorted(self._waiting))} are still"
-        return "no raw file is new or changed"
-
     def result(self) -> dg.SensorResult:
         """What Dagster is to do."""
         partitions = dg.DynamicPartitionsDefinition(name=dataset_partitions_name(self.flow))
         return dg.SensorResult(
             run_requests=list(self._requests()),
+            skip_reason=None if self._asked else self._idle_because,
             asset_events=[_event(self.flow, day) for day in self._days],
             dynamic_partitions_requests=[partitions.build_add_request(self._new)]
             if self._new
             else [],
             cursor=self.cursor.text,
         )
+
+    @property
+    def _idle_because(self) -> str:
+        if self._days:
+            return f"{len(self._days)} days with changed raw files are up to date or under way"
+        if self._waiting:
+            return f"waiting until files of {', '.join(sorted(self._waiting))} are still"
+        return "no raw file is new or changed"
 
     def _requests(self) -> Iterator[dg.RunRequest]:
         for asked in self._asked:
