@@ -35,6 +35,7 @@ from procezo_assets.treatments.parse import ParseParameters
 _IN_MEMORY = 8 * 1024**2
 _PIECE = 1024**2
 _FIRST_TEXTS = 256 * 1024
+_MOST_TEXTS = BLOCK_BYTES
 _LAYERS = 3
 _PACKED: dict[str, tuple[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
     "gzip": (
@@ -164,7 +165,7 @@ class OpenedRaw:
             return data
 
         first = True
-        for stretch in whole_lines(read, newline=self.newline, block_bytes=BLOCK_BYTES):
+        for stretch in whole_lines(read, newline=self.newline, block_bytes=_MOST_TEXTS):
             yield self.split(stretch.data, first=first)
             first = False
 
