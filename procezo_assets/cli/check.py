@@ -54,4 +54,8 @@ def _warnings(flow: Flow, datasets: list[str]) -> list[str]:
     ]
     if not datasets:
         warnings.append(f"{flow.path.name}: there is no dataset {' or '.join(flow.patterns)} yet")
+    if flow.notify:
+        from procezo_assets.notices import addresses  # noqa: PLC0415 - only here Apprise is needed
+
+        warnings += [str(one) for one in addresses(flow) if isinstance(one, ProcezoError)]
     return warnings

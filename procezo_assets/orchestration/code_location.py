@@ -10,6 +10,7 @@ from procezo_assets.datasets import Home
 from procezo_assets.flow_files import load_flows
 from procezo_assets.flows import Flow, FlowSet
 from procezo_assets.orchestration.assets import flow_assets, stage_key
+from procezo_assets.orchestration.notify import notify_sensor
 from procezo_assets.orchestration.partitions import register_datasets
 from procezo_assets.orchestration.raw_asset import raw_asset
 from procezo_assets.orchestration.retention import prune_old_runs, prune_schedule
@@ -54,9 +55,12 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
             prune_schedule,
         ],
         sensors=[
-            raw_files_sensor(flow, home, jobs[flow.name])
-            for flow in flows.flows.values()
-            if flow.source is not None
+            *(
+                raw_files_sensor(flow, home, jobs[flow.name])
+                for flow in flows.flows.values()
+                if flow.source is not None
+            ),
+            *(notify_sensor(flow) for flow in flows.flows.values() if flow.notify),
         ],
         # a run costs 3 s less than with one process a step, and treatments use all cores anyway
         executor=dg.in_process_executor,

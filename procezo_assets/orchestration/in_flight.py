@@ -30,7 +30,7 @@ def days_in_flight(instance: dg.DagsterInstance, flow: Flow) -> dict[str, list[t
     for record in records:
         run = record.dagster_run
         days = tagged_days(run.tags)
-        if days is None or not _is_of(run, flow):
+        if days is None or not is_run_of(run, flow):
             continue
         if run.status in _QUEUED or _works(run.run_id, record.start_time):
             dataset, first, last = days
@@ -38,7 +38,8 @@ def days_in_flight(instance: dg.DagsterInstance, flow: Flow) -> dict[str, list[t
     return found
 
 
-def _is_of(run: dg.DagsterRun, flow: Flow) -> bool:
+def is_run_of(run: dg.DagsterRun, flow: Flow) -> bool:
+    """Tell whether a run is one of a flow, whoever started it."""
     keys = run.asset_selection or ()
     return run.job_name == flow.identifier or any(key.path[0] == flow.name for key in keys)
 
