@@ -1,33 +1,41 @@
-"""`procezo init`: the folders of a dataset and a flow template."""
+"""`procezo init`: the folders of a dataset and a flow to start from."""
 
 from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import click
 
-from procezo_assets.cli.home import current_home
+from procezo_assets.cli.home import JsonObject, current_home
+from procezo_assets.datasets import Dataset, raw_files
 from procezo_assets.errors import DatasetError, FlowError
-from procezo_assets.treatments.registry import built_in
-
-_STEPS = (
-    "parse",
-    "clean",
-    "resample",
-    "transform",
-    "aggregate",
-    "to_duckdb",
-    "to_postgres",
-    "exportcsv",
-)
 
 
 @click.command()
 @click.argument("dataset")
 @click.option("--flow", "name", help="Name of the flow; made from the dataset's where left out.")
-def init(dataset: str, name: str | None) -> None:
-    """Make the folder of DATASET for raw files, and a flow file to start from."""
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    help="Make the flow fit this raw file; where left out, the dataset's first, if there is one.",
+)
+@click.option(
+    "--params",
+    "given",
+    type=JsonObject(),
+    default="{}",
+    help='Parameters of parse that the file needs: {"date_order": "DMY"}.',
+)
+def init(dataset: str, name: str | None, like: Path | None, given: dict[str, Any]) -> None:
+    """Make the folder of DATASET for raw files, and a flow file to start from.
+
+    Where there is a raw file to look at, the flow is made to fit it.
+    """
+    from procezo_assets.flow_templates import valvometry_template  # noqa: PLC0415 - loads Polars
+
     home = current_home()
     made = home.dataset(dataset)
     for name_above in home.dataset_names():
@@ -42,33 +50,32 @@ def init(dataset: str, name: str | None) -> None:
     path = home.flows / f"{name}.json"
     if path.exists():
         raise FlowError(f"{path} is already there", "name another with --flow")
+    like = like or _first_raw_file(made)
+    template = _fitting(name, dataset, like, given) if like else valvometry_template(name, dataset)
     made.raw.mkdir(parents=True, exist_ok=True)
     home.flows.mkdir(exist_ok=True)
-    columns = (
-        built_in()["parse"]
-        .parameters()
-        .model_dump(mode="json", by_alias=True, include={"format", "domains"})
-    )
-    domains = {
-        domain: {key: value for key, value in spec.items() if value}
-        for domain, spec in columns["domains"].items()
-    }
-    template = {
-        "name": name,
-        "description": f"All stages of {dataset}.",
-        "dataset": dataset,
-        "steps": [
-            {"treatment": step, "params": {**columns, "domains": domains}}
-            if step == "parse"
-            else {"treatment": step}
-            for step in _STEPS
-        ],
-    }
     path.write_text(json.dumps(template, indent=2, ensure_ascii=False) + "\n")
     click.echo(f"{made.raw.relative_to(home.path)}")
     click.echo(f"{path.relative_to(home.path)}")
-    click.echo(
-        "put raw files into the first; in the second, set format, delimiter and domains of parse "
-        f"to what they hold; then: procezo check {name} && procezo flow {name}",
-        err=True,
-    )
+    click.echo(_advice(name, like), err=True)
+
+
+def _first_raw_file(dataset: Dataset) -> Path | None:
+    return next(iter(raw_files(dataset)), None)
+
+
+def _fitting(name: str, dataset: str, like: Path, given: dict[str, Any]) -> dict[str, Any]:
+    from procezo_assets.flow_templates import fitting_template  # noqa: PLC0415 - loads Polars
+    from procezo_assets.raw.inspection import inspect_file  # noqa: PLC0415
+
+    return fitting_template(name, dataset, inspect_file(like, given), given)
+
+
+def _advice(name: str, like: Path | None) -> str:
+    go = f"procezo check {name} && procezo flow {name}"
+    if like is None:
+        return (
+            "the flow is that of a valvometer; for other files, remove it, put them into the "
+            f"first, and init again looks at them; then: {go}"
+        )
+    return f"the flow fits {like.name}: look it over, put your raw files into the first; then: {go}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pytest
 from small_home import DAYS, UNSORTED, SmallHome
@@ -45,6 +47,50 @@ def test_the_flow_that_init_makes_runs(home):
     ended = home.procezo("flow", "mine", "--to-step", "aggregate")
     assert ended.code == 0, ended.err
     assert home.materialized("aggregated", flow="mine") == {f"DS-1|{DAYS[0]}"}
+
+
+def test_init_makes_a_flow_that_fits_a_file_and_runs(home):
+    raw = home.path / "datasets" / "RIVER" / "00_raw"
+    raw.mkdir(parents=True)
+    lines = [
+        f"13/03/2019 {hour:02}:{minute:02};{hour},5;ok\n" for hour in range(4) for minute in (0, 30)
+    ]
+    (raw / "R_up.csv").write_text("When;Level [m];Note\n" + "".join(lines))
+
+    ended = home.procezo("init", "RIVER")
+    assert ended.code == 0, ended.err
+    assert "fits R_up.csv" in ended.err
+    steps = {
+        step["treatment"]: step.get("params", {})
+        for step in json.loads((home.path / "flows" / "river.json").read_text())["steps"]
+    }
+    assert steps["parse"] == {
+        "format": "csv",
+        "delimiter": ";",
+        "decimal": ",",
+        "date_order": "DMY",
+        "timezone": "UTC",
+        "domains": {"values": {"columns": ["Level", "Note"], "dtype": "float"}},
+    }
+    assert steps["resample"] == {"freq": "30min", "max_gap_fill_s": 3600.0}
+    assert steps["aggregate"] == {"windows": ["1h", "1d"]}
+
+    ended = home.procezo("flow", "river", "--to-step", "aggregate")
+    assert ended.code == 0, ended.err
+    assert home.materialized("aggregated", flow="river") == {"RIVER|2019-03-13"}
+
+
+def test_init_wants_to_know_what_the_file_cannot_decide(home, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("time,v\n03/04/2024 10:00,1\n03/05/2024 10:00,2\n")
+    ended = home.procezo("init", "DS-2", "--like", str(path))
+    assert ended.code == 1
+    assert "date_order" in ended.error
+    assert not (home.path / "flows").exists()
+
+    ended = home.procezo("init", "DS-2", "--like", str(path), "--params", '{"date_order": "MDY"}')
+    assert ended.code == 0, ended.err
+    assert '"date_order": "MDY"' in (home.path / "flows" / "ds-2.json").read_text()
 
 
 def test_run_parses_then_cleans_without_any_flow_or_instance(home):

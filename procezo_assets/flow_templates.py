@@ -1,0 +1,112 @@
+"""Flow files to start from: of a valvometer, or made to fit a raw file."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from procezo_assets.flow_files import DEFAULT_START
+from procezo_assets.raw.inspection import Inspection
+from procezo_assets.treatments.durations import DAY_US, microseconds
+from procezo_assets.treatments.parse import ParseParameters
+
+_STEPS = (
+    "parse",
+    "clean",
+    "resample",
+    "transform",
+    "aggregate",
+    "to_duckdb",
+    "to_postgres",
+    "exportcsv",
+)
+_DOMAIN = "values"
+_WINDOWS = ("10s", "60s", "5min", "1h", "1d")
+_FILLED_STEPS = 2
+# what all files of a logger share; the rest each file says of itself
+_LASTING = ("format", "delimiter", "decimal", "date_order", "timestamp_format")
+
+Template = dict[str, Any]
+
+
+def valvometry_template(name: str, dataset: str) -> Template:
+    """The flow of a valvometer: `m0`, `m1`, … and `outdoor_temp` in `key:value` lines."""
+    declared = ParseParameters().model_dump(mode="json", by_alias=True)
+    domains = {
+        domain: {key: value for key, value in spec.items() if value}
+        for domain, spec in declared["domains"].items()
+    }
+    params = {"parse": {"format": declared["format"], "domains": domains}}
+    return _template(name, dataset, {step: params.get(step, {}) for step in _STEPS})
+
+
+def fitting_template(name: str, dataset: str, found: Inspection, given: dict[str, Any]) -> Template:
+    """A flow for files like one that was looked at.
+
+    Args:
+        name: The flow's name.
+        dataset: The dataset's name.
+        found: The file.
+        given: The parameters of `parse` that it was looked at with.
+    """
+    told = {key: value for key, value in found.params.items() if key in _LASTING and value}
+    if found.dialect.timezone_from in {"declared", "assumed"}:
+        told["timezone"] = found.dialect.timezone
+    parse: dict[str, Any] = {**told, **given}
+    default = ParseParameters()
+    # what the valvometer's domains take all of needs no others
+    if found.dialect.format == "csv" or not all(map(default.domain_of, found.columns)):
+        parse.setdefault("domains", {_DOMAIN: {"columns": list(found.columns), "dtype": "float"}})
+    step = _sampling_step(found)
+    filled = step.total_seconds() * _FILLED_STEPS
+    windows = [one for one in _WINDOWS if timedelta(microseconds=microseconds(one)) > step]
+    first_domain = next(iter(parse.get("domains") or default.domains))
+    template = _template(
+        name,
+        dataset,
+        {
+            "parse": parse,
+            "clean": {},
+            "resample": {"freq": _duration(step), "max_gap_fill_s": filled},
+            "aggregate": {"windows": windows[:3] or ["1d"]},
+            "to_duckdb": {},
+            "to_postgres": {},
+            "exportcsv": {
+                "domain": first_domain,
+                "aggregation": (windows or ["1d"])[0],
+                "tz": "UTC",
+            },
+        },
+    )
+    first = found.counts.first
+    if first is not None and first.date() < DEFAULT_START:
+        template = {**template, "start": str(first.date())}
+    return template
+
+
+def _template(name: str, dataset: str, params: dict[str, dict[str, Any]]) -> Template:
+    return {
+        "name": name,
+        "description": f"All stages of {dataset}.",
+        "dataset": dataset,
+        "steps": [
+            {"treatment": step, **({"params": values} if values else {})}
+            for step, values in params.items()
+        ],
+    }
+
+
+def _sampling_step(found: Inspection) -> timedelta:
+    """The usual step of the first rows, as whole seconds that a day is a multiple of."""
+    steps = found.preview["ts"].diff().drop_nulls().sort()
+    usual = int(steps[len(steps) // 2].total_seconds()) if len(steps) else 1
+    day = DAY_US // 1_000_000
+    return timedelta(seconds=next(s for s in range(min(max(usual, 1), day), 0, -1) if day % s == 0))
+
+
+def _duration(step: timedelta) -> str:
+    seconds = int(step.total_seconds())
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
