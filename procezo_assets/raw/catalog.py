@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from procezo_assets.raw.catalog_rows import DayFile, FileEntry, KnownFile, WaitingFile
 from procezo_assets.raw.catalog_store import (
-    CatalogStore,
     day_digests,
     file_days,
     meta,
     partitions,
     raw_files,
-    sources,
     touched_days,
     upsert,
     waiting,
 )
+from procezo_assets.raw.catalog_view import CatalogView, chunks, current_mark, dates, texts, within
 from procezo_assets.raw.changes import Touched
 
-# SQLite takes that many names in one statement, and far more
-_NAMES_AT_ONCE = 500
 
-
-class Catalog:
+class Catalog(CatalogView):
     """What one flow knows of the raw files of one dataset.
 
     Transactions are short, so that sensors, runs and commands can use the file at once.
@@ -41,18 +36,14 @@ class Catalog:
         dataset: The dataset's name.
     """
 
-    def __init__(self, store: CatalogStore, flow: str, dataset: str) -> None:
-        self._store = store
-        self._flow = flow
-        self._dataset = dataset
-
     def known(self) -> dict[str, KnownFile]:
         """What a scan needs to know of every file, by name."""
         table = raw_files.c
         columns = [table[name] for name in KnownFile._fields]
-        with self._reading() as (connection, source):
+        with self.reading() as (connection, source):
             found = connection.execute(sa.select(*columns).where(table.source == source))
-            return {row[0]: KnownFile._make(row) for row in found}
+            # all at once, and as they come: there may be 100,000
+            return {row[0]: cast("KnownFile", row) for row in found.all()}
 
     def store(self, entries: Sequence[FileEntry]) -> set[date]:
         """Keep files that were read; their days, now and before, count as touched.
@@ -60,7 +51,7 @@ class Catalog:
         Returns:
             Those days.
         """
-        with self._writing() as (connection, source):
+        with self.writing() as (connection, source):
             paths = [entry.path for entry in entries]
             touched = _touches_of(connection, source, paths)
             _delete(connection, file_days, source, paths)
@@ -77,7 +68,7 @@ class Catalog:
             upsert(connection, file_days, days)
             touched |= {(str(day), entry.device) for entry in entries for day in entry.days}
             _touch(connection, source, touched)
-        return _dates(day for day, _ in touched)
+        return dates(day for day, _ in touched)
 
     def mark_removed(self, paths: Sequence[str], at: float, *, touch: bool) -> set[date]:
         """Remember that files are gone.
@@ -96,20 +87,22 @@ class Catalog:
         """Remember that files are back as they were; their days count as touched."""
         return self._set(paths, {"removed_at": None}, touch=True)
 
-    def mark_same(self, files: Sequence[KnownFile]) -> None:
-        """Remember that files were looked at again, when, and that they have the same bytes."""
+    def mark_same(self, files: Sequence[tuple[str, int, int, float]]) -> None:
+        """Remember that files were looked at again and have the same bytes.
+
+        Args:
+            files: Of each its name, its times of change (`mtime_ns`, `ctime_ns`), and when it was
+                looked at.
+        """
         table = raw_files.c
-        given = sa.bindparam
-        with self._writing() as (connection, source):
+        names = ("name", "mtime", "ctime", "at")
+        given: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in names}
+        with self.writing() as (connection, source):
             connection.execute(
                 sa.update(raw_files)
-                .where(table.source == source, table.path == given("name"))
-                .values(mtime_ns=given("mtime"), ctime_ns=given("ctime"), read_at=given("at")),
-                [
-                    {"name": one.path, "mtime": one.mtime_ns, "ctime": one.ctime_ns}
-                    | {"at": one.read_at}
-                    for one in files
-                ],
+                .where(table.source == source, table.path == given["name"])
+                .values(mtime_ns=given["mtime"], ctime_ns=given["ctime"], read_at=given["at"]),
+                [dict(zip(names, one, strict=True)) for one in files],
             )
 
     def mark_read_as(self, paths: Sequence[str], reading: str) -> None:
@@ -122,12 +115,12 @@ class Catalog:
         Returns:
             Their days.
         """
-        with self._writing() as (connection, source):
+        with self.writing() as (connection, source):
             touched = _touches_of(connection, source, paths)
             for table in (raw_files, file_days, waiting):
                 _delete(connection, table, source, paths)
             _touch(connection, source, touched)
-        return _dates(day for day, _ in touched)
+        return dates(day for day, _ in touched)
 
     def entries(self, paths: Collection[str] | None = None) -> Iterator[FileEntry]:
         """Everything that is known of files, by name.
@@ -138,15 +131,15 @@ class Catalog:
         names = [column.name for column in raw_files.columns if column.name != "source"]
         chosen = sa.select(*(raw_files.c[name] for name in names)).order_by(raw_files.c.path)
         of_days = sa.select(file_days.c.path, file_days.c.day, file_days.c.rows)
-        with self._reading() as (connection, source):
+        with self.reading() as (connection, source):
             files: list[Any] = []
             days: dict[str, dict[date, int]] = {}
-            for chunk in _chunks(paths):
+            for chunk in chunks(paths):
                 files += connection.execute(
-                    chosen.where(raw_files.c.source == source, _within(raw_files.c.path, chunk))
+                    chosen.where(raw_files.c.source == source, within(raw_files.c.path, chunk))
                 )
                 counted = of_days.where(
-                    file_days.c.source == source, _within(file_days.c.path, chunk)
+                    file_days.c.source == source, within(file_days.c.path, chunk)
                 )
                 for path, day, rows in connection.execute(counted.order_by(file_days.c.day)):
                     days.setdefault(path, {})[date.fromisoformat(day)] = rows
@@ -156,7 +149,7 @@ class Catalog:
     def without_rows(self) -> set[str]:
         """The files that are there and have no rows, by name."""
         table = raw_files.c
-        with self._reading() as (connection, source):
+        with self.reading() as (connection, source):
             found = connection.scalars(
                 sa.select(table.path).where(
                     table.source == source, table.rows == 0, table.removed_at.is_(None)
@@ -176,7 +169,7 @@ class Catalog:
             there.c.device == raw_files.c.device,
             there.c.removed_at.is_(None),
         )
-        with self._reading() as (connection, source):
+        with self.reading() as (connection, source):
             found = connection.execute(
                 sa.select(raw_files.c.path, raw_files.c.removed_at)
                 .where(
@@ -196,7 +189,7 @@ class Catalog:
             .group_by(table.day)
             .order_by(table.day)
         )
-        with self._reading() as (connection, source):
+        with self.reading() as (connection, source):
             found = connection.execute(counted.where(table.source == source))
             return {date.fromisoformat(day): int(rows) for day, rows in found}
 
@@ -218,10 +211,10 @@ class Catalog:
             .order_by(table.day, table.path)
         )
         found: dict[date, list[DayFile]] = {}
-        with self._reading() as (connection, source):
-            for chunk in _chunks(_texts(days)):
+        with self.reading() as (connection, source):
+            for chunk in chunks(texts(days)):
                 rows = connection.execute(
-                    chosen.where(table.source == source, _within(table.day, chunk))
+                    chosen.where(table.source == source, within(table.day, chunk))
                 ).all()
                 for day, group in groupby(rows, itemgetter(0)):
                     found[date.fromisoformat(day)] = [DayFile(*row[1:]) for row in group]
@@ -230,7 +223,7 @@ class Catalog:
     def waiting(self) -> dict[str, WaitingFile]:
         """The files that were not still yet at the last scan, by name."""
         columns = [waiting.c[name] for name in WaitingFile._fields]
-        with self._reading() as (connection, source):
+        with self.reading() as (connection, source):
             found = connection.execute(
                 sa.select(waiting.c.path, *columns).where(waiting.c.source == source)
             )
@@ -238,7 +231,7 @@ class Catalog:
 
     def set_waiting(self, files: Mapping[str, WaitingFile]) -> None:
         """Replace the files that are not still yet."""
-        with self._writing() as (connection, source):
+        with self.writing() as (connection, source):
             connection.execute(sa.delete(waiting).where(waiting.c.source == source))
             rows = [
                 {"source": source, "path": path, **file._asdict()} for path, file in files.items()
@@ -247,8 +240,8 @@ class Catalog:
 
     def touched(self, mark: str) -> Touched:
         """The days whose rows may have changed since a mark; all days since none, or a lost one."""
-        with self._reading() as (connection, source):
-            generation, number = _mark(connection)
+        with self.reading() as (connection, source):
+            generation, number = current_mark(connection)
             before, _, since = mark.partition(":")
             known = int(since) if before == generation and since.isdecimal() else -1
             found = connection.scalars(
@@ -256,12 +249,12 @@ class Catalog:
                 .where(touched_days.c.source == source, touched_days.c.number > known)
                 .distinct()
             )
-            return Touched(tuple(sorted(_dates(found))), f"{generation}:{number}")
+            return Touched(tuple(sorted(dates(found))), f"{generation}:{number}")
 
     def devices_of(self, day: date) -> set[str]:
         """The devices that rows of a day have been of since the catalog was begun."""
         table = touched_days.c
-        with self._reading() as (connection, source):
+        with self.reading() as (connection, source):
             found = connection.scalars(
                 sa.select(table.device).where(table.source == source, table.day == str(day))
             )
@@ -277,11 +270,11 @@ class Catalog:
         """
         table = day_digests.c
         found: dict[date, tuple[str, dict[str, str]]] = {}
-        with self._reading() as (connection, source):
-            for chunk in _chunks(_texts(days)):
+        with self.reading() as (connection, source):
+            for chunk in chunks(texts(days)):
                 rows = connection.execute(
                     sa.select(table.day, table.identity, table.digests).where(
-                        table.source == source, _within(table.day, chunk)
+                        table.source == source, within(table.day, chunk)
                     )
                 )
                 for day, identity, digests in rows:
@@ -292,7 +285,7 @@ class Catalog:
         """Keep the digests of days, with the identity of the files that they are of."""
         if not digests:
             return
-        with self._writing() as (connection, source):
+        with self.writing() as (connection, source):
             rows = [
                 {"source": source, "day": str(day), "identity": identity, "digests": dict(found)}
                 for day, (identity, found) in digests.items()
@@ -302,7 +295,7 @@ class Catalog:
     def partitions(self, stage: str) -> dict[date, tuple[str, dict[str, Any]]]:
         """What was kept of a stage's partitions: the identity of their files, and their counts."""
         table = partitions.c
-        with self._reading() as (connection, source):
+        with self.reading() as (connection, source):
             found = connection.execute(
                 sa.select(table.day, table.files, table.counts).where(
                     table.source == source, table.stage == stage
@@ -316,7 +309,7 @@ class Catalog:
         """Keep the counts of a stage's partitions, with the identity of their files."""
         if not counts:
             return
-        with self._writing() as (connection, source):
+        with self.writing() as (connection, source):
             rows = [
                 {
                     "source": source,
@@ -332,41 +325,17 @@ class Catalog:
     def _set(self, paths: Sequence[str], values: Mapping[str, Any], *, touch: bool) -> set[date]:
         if not paths:
             return set()
-        with self._writing() as (connection, source):
-            for chunk in _chunks(paths):
+        with self.writing() as (connection, source):
+            for chunk in chunks(paths):
                 connection.execute(
                     sa.update(raw_files)
-                    .where(raw_files.c.source == source, _within(raw_files.c.path, chunk))
+                    .where(raw_files.c.source == source, within(raw_files.c.path, chunk))
                     .values(**values)
                 )
             touched = _touches_of(connection, source, paths)
             if touch:
                 _touch(connection, source, touched)
-        return _dates(day for day, _ in touched)
-
-    @contextmanager
-    def _reading(self) -> Iterator[tuple[sa.Connection, int]]:
-        with self._store.transaction(writes=False) as connection:
-            yield connection, self._source(connection) or -1
-
-    @contextmanager
-    def _writing(self) -> Iterator[tuple[sa.Connection, int]]:
-        with self._store.transaction(writes=True) as connection:
-            source = self._source(connection)
-            if source is None:
-                made = connection.execute(
-                    sa.insert(sources).values(flow=self._flow, dataset=self._dataset)
-                )
-                (source,) = made.inserted_primary_key or (-1,)
-            yield connection, source
-
-    def _source(self, connection: sa.Connection) -> int | None:
-        found: int | None = connection.scalar(
-            sa.select(sources.c.id).where(
-                sources.c.flow == self._flow, sources.c.dataset == self._dataset
-            )
-        )
-        return found
+        return dates(day for day, _ in touched)
 
 
 def _same_file() -> sa.ColumnElement[bool]:
@@ -379,11 +348,11 @@ def _touches_of(
     """The days of the rows of files, each with the file's device."""
     table = file_days.c
     found: set[tuple[str, str]] = set()
-    for chunk in _chunks(paths):
+    for chunk in chunks(paths):
         rows = connection.execute(
             sa.select(table.day, raw_files.c.device)
             .join(raw_files, _same_file())
-            .where(table.source == source, _within(table.path, chunk))
+            .where(table.source == source, within(table.path, chunk))
             .distinct()
         )
         found.update(rows.tuples())
@@ -393,9 +362,9 @@ def _touches_of(
 def _delete(
     connection: sa.Connection, table: sa.Table, source: int, paths: Collection[str]
 ) -> None:
-    for chunk in _chunks(paths):
+    for chunk in chunks(paths):
         connection.execute(
-            sa.delete(table).where(table.c.source == source, _within(table.c.path, chunk))
+            sa.delete(table).where(table.c.source == source, within(table.c.path, chunk))
         )
 
 
@@ -403,37 +372,10 @@ def _touch(connection: sa.Connection, source: int, touched: Collection[tuple[str
     """Number days and devices anew, above every number that was given before."""
     if not touched:
         return
-    _, number = _mark(connection)
+    _, number = current_mark(connection)
     connection.execute(sa.update(meta).where(meta.c.name == "number").values(value=str(number + 1)))
     rows = [
         {"source": source, "day": day, "device": device, "number": number + 1}
         for day, device in sorted(touched)
     ]
     upsert(connection, touched_days, rows)
-
-
-def _mark(connection: sa.Connection) -> tuple[str, int]:
-    values = dict(connection.execute(sa.select(meta.c.name, meta.c.value)).tuples().all())
-    return values["generation"], int(values["number"])
-
-
-def _chunks(values: Collection[str] | None) -> Iterator[list[str] | None]:
-    """Cut names into as many as a statement takes; None, which is all, stays whole."""
-    if values is None:
-        yield None
-        return
-    names = list(values)
-    for start in range(0, len(names), _NAMES_AT_ONCE):
-        yield names[start : start + _NAMES_AT_ONCE]
-
-
-def _within(column: sa.ColumnElement[str], names: list[str] | None) -> sa.ColumnElement[bool]:
-    return sa.true() if names is None else column.in_(names)
-
-
-def _texts(days: Iterable[date] | None) -> list[str] | None:
-    return None if days is None else [str(day) for day in days]
-
-
-def _dates(days: Iterable[str]) -> set[date]:
-    return {date.fromisoformat(day) for day in days}

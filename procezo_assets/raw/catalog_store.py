@@ -135,6 +135,7 @@ class CatalogStore:
         self.path = path
         self._engine = _engine(path)
         self._ready = False
+        self._generation: str | None = None
         # SQLite in memory is one connection
         self._lock: contextlib.AbstractContextManager[Any] = (
             threading.RLock() if path is None else contextlib.nullcontext()
@@ -145,19 +146,29 @@ class CatalogStore:
         """Open a short transaction.
 
         Raises:
-            CatalogLostError: Where the file was damaged; it is empty now.
+            CatalogLostError: Where the file was damaged, or is not the one that was used before;
+                it knows less now.
             StoreError: Where it cannot be read or written: no room, no permission.
         """
         with self._lock:
             self._prepare()
             try:
                 with self._begin(writes=writes) as connection:
+                    self._recognize(connection)
                     yield connection
             except sa.exc.DatabaseError as error:
                 if not _is_damage(error):
                     raise self._refusal(error) from None
                 self._throw_away()
+                self._generation = None
                 raise CatalogLostError(f"{self.path} was damaged", "run again") from None
+
+    def _recognize(self, connection: sa.Connection) -> None:
+        """Notice where a file has come in the place of the one that was used before."""
+        found = connection.scalar(sa.select(meta.c.value).where(meta.c.name == "generation"))
+        before, self._generation = self._generation, found
+        if before not in {None, found}:
+            raise CatalogLostError(f"{self.path} is not what it was", "run again")
 
     def _begin(self, *, writes: bool) -> contextlib.AbstractContextManager[sa.Connection]:
         return self._engine.execution_options(writes=writes).begin()

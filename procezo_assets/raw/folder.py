@@ -64,7 +64,9 @@ def find_files(folder: Path) -> FoundFiles:
                     name = prefix + entry.name
                     if entry.is_dir():
                         pending.append((entry.path, f"{name}/"))
-                    elif (found := _found(entry, printable(name))) is not None:
+                        continue
+                    found = _found(entry, name if name.isascii() else printable(name))
+                    if found is not None:
                         files[found.name] = found
         except OSError:
             if prefix or folder.exists():

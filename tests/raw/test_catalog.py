@@ -102,6 +102,8 @@ def test_a_mark_of_a_catalog_that_is_lost_names_all_days(path):
     mark = catalog.touched("").mark
     path.unlink()
 
+    with pytest.raises(CatalogLostError):
+        catalog.store([entry("a.csv", {D1: 1})])
     catalog.store([entry("a.csv", {D1: 1})])
 
     assert catalog.touched(mark).days == (D1,)
@@ -136,11 +138,11 @@ def test_a_forgotten_file_is_as_if_it_had_never_been_read(catalog):
 def test_a_file_that_has_the_same_bytes_touches_nothing(catalog):
     catalog.store([entry("a.csv", {D1: 1}), entry("b.csv", {D1: 1})])
     mark = catalog.touched("").mark
-    same = KnownFile("a.csv", 100, 7, 8, "ab" * 32, "s", 9.0, None, None, True)
 
-    catalog.mark_same([same])
+    catalog.mark_same([("a.csv", 7, 8, 9.0)])
     catalog.mark_read_as(["a.csv"], "s")
 
+    same = KnownFile("a.csv", 100, 7, 8, "ab" * 32, "s", 9.0, None, None, True)
     assert catalog.known()["a.csv"] == same
     assert catalog.touched(mark).days == ()
 
