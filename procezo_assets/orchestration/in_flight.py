@@ -10,7 +10,7 @@ import dagster as dg
 from procezo_assets.flows import Flow
 from procezo_assets.orchestration.launcher import running_folder
 from procezo_assets.orchestration.partitions import tagged_days
-from procezo_assets.orchestration.running import is_marked, process_of
+from procezo_assets.orchestration.running import is_alive, is_marked
 
 _QUEUED = (
     dg.DagsterRunStatus.QUEUED,
@@ -47,6 +47,6 @@ def is_run_of(run: dg.DagsterRun, flow: Flow) -> bool:
 def _works(run_id: str, started: float | None) -> bool:
     """Whether a run that has started still has a process, as far as can be known."""
     if is_marked(running_folder(), run_id):
-        return process_of(running_folder(), run_id) is not None
+        return is_alive(running_folder(), run_id)
     since = datetime.fromtimestamp(started or 0, UTC)
     return datetime.now(UTC) - since < _BELIEVED

@@ -25,7 +25,12 @@ from dagster._core.launcher import (
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from procezo_assets.orchestration.running import forget_killed, is_marked, process_of
+from procezo_assets.orchestration.running import (
+    forget_killed,
+    is_alive,
+    is_marked,
+    process_of,
+)
 
 _SERVER = "procezo_assets.orchestration.run_server"
 
@@ -105,7 +110,7 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
         if not is_marked(folder, run.run_id):
             # it just ended, or Dagster's own commands execute it, which say nothing
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        if process_of(folder, run.run_id) is not None:
+        if is_alive(folder, run.run_id):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         forget_killed(folder, run.run_id)
         return CheckRunHealthResult(WorkerStatus.FAILED, "its process was killed")

@@ -80,7 +80,7 @@ def execute(folder: str, run_id: str, args: str) -> None:
         run_id: Dagster's id of the run.
         args: What `dagster api execute_run` takes.
     """
-    # what launchers of other houses call as a command
+    # what other launchers run as a command
     from dagster._cli.api import execute_run_command  # noqa: PLC0415
 
     from procezo_assets.orchestration.running import marked_as_running  # noqa: PLC0415

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ def marked_as_running(folder: Path, run_id: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with path.open("w") as mark:
         fcntl.flock(mark, fcntl.LOCK_EX)
-        mark.write(str(os.getpid()))
+        mark.write(f"{os.getpid()} {socket.gethostname()}")
         mark.flush()
         yield
         path.unlink(missing_ok=True)
@@ -36,14 +37,25 @@ def is_marked(folder: Path, run_id: str) -> bool:
     return (folder / run_id).exists()
 
 
+def is_alive(folder: Path, run_id: str) -> bool:
+    """Tell whether a process that executes a run is there."""
+    return _read(folder, run_id) is not None
+
+
 def process_of(folder: Path, run_id: str) -> int | None:
-    """The process that executes a run; None where it is gone or never said so."""
+    """The process of this machine that executes a run; None where there is none."""
+    process, _, host = (_read(folder, run_id) or "").partition(" ")
+    return int(process) if process and host == socket.gethostname() else None
+
+
+def _read(folder: Path, run_id: str) -> str | None:
+    """What a process has written that is still there."""
     try:
         with (folder / run_id).open() as mark:
             try:
                 fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return int(mark.read() or 0) or None
+                return mark.read()
     except FileNotFoundError:
         pass
     return None
@@ -51,5 +63,5 @@ def process_of(folder: Path, run_id: str) -> int | None:
 
 def forget_killed(folder: Path, run_id: str) -> None:
     """Remove the mark of a run whose process was killed."""
-    if process_of(folder, run_id) is None:
+    if not is_alive(folder, run_id):
         (folder / run_id).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 
 import dagster as dg
 
@@ -46,7 +46,7 @@ def flow_schedule(
         description=_description(flow),
     )
     def evaluate(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        at = context.scheduled_execution_time
+        at = context.scheduled_execution_time.astimezone(UTC)
         requests: list[dg.RunRequest] = []
         started = time.monotonic()
         datasets = flow.datasets(home)

@@ -144,8 +144,7 @@ class _Tick:
     def _look_at(self, names: Sequence[str]) -> None:
         self.cursor.turn = ""
         for name in names:
-            full = len(self._asked) >= _RUNS_A_TICK or len(self._days) >= _EVENTS_A_TICK
-            if full or time.monotonic() > self._deadline:
+            if len(self._asked) >= _RUNS_A_TICK or time.monotonic() > self._deadline:
                 self.cursor.turn = name
                 return
             try:
@@ -168,7 +167,7 @@ class _Tick:
             self.cursor.datasets.get(name, Memory()),
             in_flight=self._flight.get(name, ()),
             deadline=self._deadline,
-            told_at_once=_EVENTS_A_TICK - len(self._days),
+            told_at_once=max(0, _EVENTS_A_TICK - len(self._days)),
         )
 
     def result(self) -> dg.SensorResult:

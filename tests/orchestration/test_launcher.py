@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import dagster as dg
 import pytest
@@ -150,6 +151,21 @@ def _marks(home):
 
     (path, *_) = home.stage("15_marked").glob("domain=bio_signal/day=*/*.parquet")
     return pl.read_parquet(path)["mark"].to_list()
+
+
+@pytest.mark.usefixtures("inside")
+def test_a_run_whose_flow_is_gone_when_it_starts_fails_at_once(home, launched):
+    write_only_flow(home, PARSE)
+    instance, launcher = launched
+    real = launcher._ask
+
+    def ask(line):
+        (home.path / "flows" / "small.json").unlink()
+        real(line)
+
+    with patch.object(launcher, "_ask", ask):
+        run_id = submit(home, launched)
+    assert finished(instance, run_id) == dg.DagsterRunStatus.FAILURE
 
 
 @pytest.fixture
