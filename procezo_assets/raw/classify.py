@@ -9,7 +9,7 @@ import polars as pl
 from procezo_assets.raw import kv_csv
 from procezo_assets.raw.delimited import cut, split_line
 from procezo_assets.raw.dialect import Dialect
-from procezo_assets.raw.header_lines import is_comment
+from procezo_assets.raw.header_lines import is_title, looks_like_names, trimmed
 from procezo_assets.raw.headers import read_cell
 from procezo_assets.raw.local_time import Clock
 from procezo_assets.raw.stamps import StampStyle, read_stamps
@@ -61,34 +61,38 @@ def classify(
     )
     stamps, settled = read_stamps(fields.select(map(str, places)), style, clock)
     classified = frame.with_columns(stamps["ts"], problem=problems.fill_null(stamps["problem"]))
-    header = (pl.col("line") <= dialect.header_lines) | (
-        pl.col("problem").is_not_null() & pl.lit(_header_again(classified, dialect))
-    )
+    again, other = _headers_below(classified, dialect)
+    header = (pl.col("line") <= dialect.header_lines) | pl.lit(again)
+    behind = pl.lit(other).cum_max() & ~header
     return classified.with_columns(
-        ts=pl.when(~header & pl.col("problem").is_null()).then("ts"),
-        problem=pl.when(header).then(pl.lit("header")).otherwise("problem"),
-    ), settled
+        problem=pl.when(header)
+        .then(pl.lit("header"))
+        .when(behind)
+        .then(pl.lit("other_header"))
+        .otherwise("problem")
+    ).with_columns(ts=pl.when(pl.col("problem").is_null()).then("ts")), settled
 
 
-def _header_again(classified: pl.DataFrame, dialect: Dialect) -> pl.Series:
-    """Which lines are comments, or the header again: a logger was restarted, or files joined."""
+def _headers_below(classified: pl.DataFrame, dialect: Dialect) -> tuple[pl.Series, pl.Series]:
+    """Which lines are comments or the header again, and which are another header.
+
+    A logger that was restarted writes its header again. Where files were joined it may be another
+    one, and the lines behind it cannot be read by the names of the first.
+    """
     texts = classified["text"]
-    same = texts.is_in(list(dialect.header_texts))
-    others = texts.filter(classified["problem"].is_not_null() & ~same).unique()
+    bad = classified["problem"].is_not_null()
+    same = bad & texts.is_in(list(dialect.header_texts))
+    again: list[str] = []
+    other: list[str] = []
     names = [read_cell(text).name for text in dialect.headers]
-    again = [
-        text
-        for text in others
-        if is_comment(text, dialect.delimiter) or _names(text, dialect.delimiter) == names
-    ]
-    return same | texts.is_in(again)
-
-
-def _names(text: str, delimiter: str) -> list[str]:
-    cells = split_line(text, delimiter) or []
-    while cells and not cells[-1]:
-        cells.pop()
-    return [read_cell(cell).name for cell in cells]
+    for text in texts.filter(bad & ~same).unique():
+        cells = trimmed(split_line(text, dialect.delimiter) or [])
+        if is_title(text, dialect.delimiter) or [read_cell(cell).name for cell in cells] == names:
+            again.append(text)
+        elif any(names) and looks_like_names(cells, [p - 1 for p in dialect.timestamp_columns]):
+            other.append(text)
+    below = classified["line"] > dialect.header_lines
+    return same | (bad & texts.is_in(again)), bad & below & texts.is_in(other)
 
 
 def read_fields(

@@ -62,6 +62,7 @@ class OrderEvidence:
     def __init__(self, style: str) -> None:
         self.style = style
         self.left: tuple[DateOrder, ...] = ORDERS
+        self.shapes: set[DateOrder] = set()
         self._ruled_out: dict[DateOrder, str] = {}
         self._seen: dict[str, None] = {}
 
@@ -71,6 +72,7 @@ class OrderEvidence:
             if text in self._seen:
                 continue
             self._seen[text] = None
+            self.shapes.update(o for o in ORDERS if _pattern(self.style, o).fullmatch(text))
             found = readings(text, self.style)
             if not found:
                 continue
@@ -83,6 +85,21 @@ class OrderEvidence:
     def decided(self) -> bool:
         """Whether no further date can change what is left."""
         return len(self.left) <= 1
+
+    def declared(self, order: DateOrder) -> tuple[DateOrder, ...]:
+        """Take the declared order, where dates are written so; a year of four digits says more.
+
+        Raises:
+            DialectError: Where no date is written so.
+        """
+        if order in self.shapes:
+            return (order,)
+        if len(self.shapes) == 1:
+            return tuple(self.shapes)
+        example = next(iter(self._seen), "")
+        raise DialectError(
+            "date_order", f"dates such as '{example}' are not {order}", "correct date_order"
+        )
 
     def verdict(self, allowed: Sequence[DateOrder] = ORDERS) -> tuple[DateOrder, ...]:
         """The orders in which all dates can be read, and read the same.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -187,115 +188,77 @@ class FixedDialect(BaseModel):
         """Narrow what was open by a file that fits; what is declared now replaces what was read."""
         newer = dialect.fixed()
         declared = set(dialect.declared)
-        both = tuple(order for order in self.date_orders if order in newer.date_orders)
-        return self.model_copy(
-            update={
-                "delimiter": newer.delimiter,
-                "decimal": newer.decimal
-                if "decimal" in declared
-                else self.decimal or newer.decimal,
-                "units": {
-                    **newer.units,
-                    **self.units,
-                    **({} if "units" not in declared else newer.units),
-                },
-                "timestamp_columns": newer.timestamp_columns
-                if declared & _STAMPS
-                else self.timestamp_columns,
-                "timestamp_names": newer.timestamp_names
-                if declared & _STAMPS
-                else self.timestamp_names,
-                "timestamp_kind": newer.timestamp_kind,
-                "date_orders": newer.date_orders if "date_order" in declared else both,
-                "names_zone": newer.names_zone if declared & _ZONES else self.names_zone,
-            }
-        )
+        orders = tuple(order for order in self.date_orders if order in newer.date_orders)
+        merged: dict[str, object] = {
+            "decimal": self.decimal or newer.decimal,
+            "date_orders": orders or self.date_orders,
+            "units": {**newer.units, **self.units},
+        }
+        for names, fields in _FIXED_BY.items():
+            if declared & names:
+                merged |= {field: getattr(newer, field) for field in fields}
+        return self.model_copy(update=merged)
 
     def misfit(self, dialect: Dialect) -> str | None:
         """Why a file is not written as the earlier ones of its dataset; None where it is.
 
-        Columns may come and go where a header names them. What is declared always fits.
+        Columns may come and go where a header names them; a file without one must have as many as
+        the others. What is declared always fits.
         """
         if dialect.format == "kv_csv":
             return None
         newer = dialect.fixed()
         declared = set(dialect.declared)
-        told: list[tuple[bool, str, object, object]] = [
-            (
-                "delimiter" not in declared and newer.delimiter != self.delimiter,
-                "delimiter",
-                newer.delimiter,
-                self.delimiter,
-            ),
-            (
-                "decimal" not in declared
-                and None not in (newer.decimal, self.decimal)
-                and newer.decimal != self.decimal,
-                "decimal sign",
-                newer.decimal,
-                self.decimal,
-            ),
-            (
-                not declared & _STAMPS and newer.timestamp_kind != self.timestamp_kind,
-                "kind of timestamps",
-                newer.timestamp_kind,
-                self.timestamp_kind,
-            ),
-            (
-                "date_order" not in declared and not set(newer.date_orders) & set(self.date_orders),
-                "order of dates",
-                ", ".join(newer.date_orders),
-                ", ".join(self.date_orders),
-            ),
-            (
-                not declared & _ZONES and newer.names_zone != self.names_zone,
-                "time zone",
-                "named" if newer.names_zone else "not named",
-                "named" if self.names_zone else "not named",
-            ),
-            (
-                newer.has_header != self.has_header
-                and "columns" not in declared
-                and len(newer.columns) != len(self.columns),
-                "number of columns",
-                len(newer.columns),
-                len(self.columns),
-            ),
-            (
-                not declared & _STAMPS
-                and self.has_header
-                and newer.has_header
-                and newer.timestamp_names != self.timestamp_names,
-                "timestamp in column",
-                " and ".join(newer.timestamp_names),
-                " and ".join(self.timestamp_names),
-            ),
-            (
-                not declared & _STAMPS
-                and not (self.has_header and newer.has_header)
-                and newer.timestamp_columns != self.timestamp_columns,
-                "timestamp in column",
-                newer.timestamp_columns,
-                self.timestamp_columns,
-            ),
-            (
-                not newer.has_header and len(newer.columns) != len(self.columns),
-                "number of columns",
-                len(newer.columns),
-                len(self.columns),
-            ),
-        ]
-        for name, unit in newer.units.items():
-            differs = "units" not in declared and self.units.get(name, unit) != unit
-            told.append((differs, f"unit of '{name}'", unit, self.units.get(name)))
-        for differs, what, now, before in told:
-            if differs:
-                return f"{what} is '{now}', in earlier files '{before}'"
-        return None
+        compared: list[tuple[str, object, object]] = []
+        if "delimiter" not in declared:
+            compared.append(("the delimiter", newer.delimiter, self.delimiter))
+        if "decimal" not in declared and newer.decimal and self.decimal:
+            compared.append(("the decimal sign", newer.decimal, self.decimal))
+        if "date_order" not in declared and not set(newer.date_orders) & set(self.date_orders):
+            compared.append(("the order of dates", _or(newer.date_orders), _or(self.date_orders)))
+        if not declared & _ZONES:
+            compared.append(("the time zone", _named(newer), _named(self)))
+        if not newer.has_header:
+            compared.append(("the number of columns", len(newer.columns), len(self.columns)))
+        elif not self.has_header and "columns" not in declared:
+            compared.append(("a header", "there", "missing"))
+        if not declared & _STAMPS:
+            compared.append(("the kind of timestamps", newer.timestamp_kind, self.timestamp_kind))
+            both = newer.has_header and self.has_header
+            compared.append(
+                ("the timestamp's column", _or(newer.timestamp_names), _or(self.timestamp_names))
+                if both
+                else ("the timestamp's column", newer.timestamp_columns, self.timestamp_columns)
+            )
+        if "units" not in declared:
+            compared.extend(
+                (f"the unit of '{name}'", unit, self.units[name])
+                for name, unit in newer.units.items()
+                if name in self.units
+            )
+        differing = (one for one in compared if one[1] != one[2])
+        return next((f"{what} is {now!r}, was {before!r}" for what, now, before in differing), None)
+
+
+def _or(texts: Iterable[str]) -> str:
+    return " or ".join(texts)
+
+
+def _named(dialect: FixedDialect) -> str:
+    return "named" if dialect.names_zone else "not named"
 
 
 _STAMPS = {"timestamp_columns", "timestamp_column", "timestamp_format"}
 _ZONES = {"timezone", "tz"}
+_FIXED_BY: dict[frozenset[str], tuple[str, ...]] = {
+    frozenset({"delimiter"}): ("delimiter",),
+    frozenset({"decimal"}): ("decimal",),
+    frozenset({"date_order"}): ("date_orders",),
+    frozenset({"units"}): ("units",),
+    frozenset(_ZONES): ("names_zone",),
+    frozenset(_STAMPS): ("timestamp_columns", "timestamp_names", "timestamp_kind"),
+    frozenset({"columns", "header_row"}): ("columns", "has_header"),
+}
 _ZONE_IN_NAME = re.compile(
     r"[\s,(\[-]*(?:UTC|GMT)?\s*[+\-\u2212]\s*\d{1,2}(?::?\d{2})?[)\]]?|[\s,(\[]*(?:UTC|GMT)[)\]]?$"
 )

@@ -15,8 +15,10 @@ from procezo_assets.treatments.parse import ParseParameters
 _COMMENT = re.compile(r"\s*(?:#|%|//)")
 _RULE = re.compile(r"[-=_+|*#\s;,\t]+")
 _NUMBER = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+(?:[eE][-+]?[0-9]+)?")
+_DATED = re.compile(r"[0-9]+[-/.:][0-9]+")
 _HALF = 0.5
 _CAMPBELL = ("TOA5", "TOACI1")  # the line of the logger, above the names
+_TITLES = (*_CAMPBELL, "Plot Title")
 _LOGGERS_OWN = {"TS", "RN"}  # Campbell: timestamp and record number, in the line of units
 
 
@@ -54,6 +56,19 @@ def is_comment(text: str, delimiter: str) -> bool:
     """Tell whether a line is a comment; HOBO calls its first column `#`."""
     marked = _COMMENT.match(text)
     return marked is not None and text[marked.end() : marked.end() + 1] != delimiter.strip(" ")[:1]
+
+
+def is_title(text: str, delimiter: str) -> bool:
+    """Tell whether a line is a comment, or the title that a known logger begins a file with."""
+    return is_comment(text, delimiter) or text.lstrip('"\ufeff').startswith(_TITLES)
+
+
+def looks_like_names(cells: Sequence[str], places: Sequence[int]) -> bool:
+    """Tell whether fields are names of columns: words, of time where the timestamp is."""
+    words = [cell for cell in cells if cell]
+    numbers = any(_NUMBER.fullmatch(cell) or _DATED.match(cell) for cell in words)
+    timed = any(names_time(cells[place]) for place in places if place < len(cells))
+    return len(words) > 1 and timed and not numbers
 
 
 def find_header(
@@ -104,7 +119,7 @@ def find_header(
         elif not (
             is_comment(sample[below].text, delimiter)
             or _RULE.fullmatch(sample[below].text)
-            or not any(character.isdigit() for character in sample[below].text)
+            or not any(_NUMBER.fullmatch(cell) or _DATED.match(cell) for cell in cells)
         ):
             break
         last = below
@@ -177,7 +192,7 @@ def _later_names_row(
 
 
 def _may_name(cells: Sequence[str], width: int, stamp: StampColumns, delimiter: str) -> bool:
-    filled = len(_trimmed(cells))
+    filled = len(trimmed(cells))
     if delimiter == " ":
         enough = abs(filled - width) <= 1
     else:
@@ -194,7 +209,7 @@ def _aligned(
     cells: list[str], width: int, stamp: StampColumns, delimiter: str
 ) -> tuple[list[str], str]:
     """Put names over their columns where the header has one more or one fewer than the rows."""
-    names = _trimmed(cells)
+    names = trimmed(cells)
     if len(names) == width - 1:
         date = stamp.places[0]
         if delimiter == " " and len(stamp.places) > 1 and stamp.places[1] == date + 1:
@@ -240,6 +255,7 @@ def _cells(text: str, delimiter: str) -> list[str]:
     return split_line(text, delimiter) or []
 
 
-def _trimmed(cells: Sequence[str]) -> list[str]:
+def trimmed(cells: Sequence[str]) -> list[str]:
+    """Fields without the empty ones at the end."""
     end = max((at for at, cell in enumerate(cells, 1) if cell), default=0)
     return list(cells[:end])

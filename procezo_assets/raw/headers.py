@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -74,18 +73,19 @@ def column_names(cells: Sequence[HeaderCell]) -> list[str]:
     longer_of: dict[str, set[str]] = {}
     for cell in cells:
         longer_of.setdefault(cell.name, set()).add(cell.longer)
-    met: Counter[str] = Counter()
     names: list[str] = []
+    taken: set[str] = set()  # databases tell no `Temp` from `temp`
     wished = [cell.longer if len(longer_of[cell.name]) > 1 else cell.name for cell in cells]
+    others = {wish.casefold() for wish in wished}
     for place, wish in enumerate(wished, 1):
         base = wish or f"column_{place}"
-        if base in RESERVED_COLUMNS:
+        if base.casefold() in RESERVED_COLUMNS:
             base = f"{base}_column"
-        met[base] += 1
-        name = base if met[base] == 1 else f"{base}_{met[base]}"
-        while name in names or (name != base and name in wished):
-            met[base] += 1
-            name = f"{base}_{met[base]}"
+        name, number = base, 1
+        while name.casefold() in taken or (name != base and name.casefold() in others):
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name.casefold())
         names.append(name)
     return names
 

@@ -12,7 +12,7 @@ import polars as pl
 from procezo_assets.errors import DialectError
 from procezo_assets.raw.date_order import ORDERS
 from procezo_assets.raw.delimited import split_line
-from procezo_assets.raw.header_lines import Header, Line, find_header
+from procezo_assets.raw.header_lines import Header, Line, find_header, trimmed
 from procezo_assets.raw.local_time import Clock
 from procezo_assets.raw.stamp_columns import StampColumns, find_stamp_columns
 from procezo_assets.raw.stamps import StampStyle, read_stamps
@@ -20,7 +20,10 @@ from procezo_assets.treatments.parse import ParseParameters
 
 DELIMITERS = (";", "\t", ",", "|")
 _WIDTHS_TRIED = 4
+_LINES_OF_NAMES = 200
+_ROWS_LOOKED_AT = 200
 _HALF = 0.5
+_SOME = 0.1
 
 
 class Layout(NamedTuple):
@@ -108,7 +111,8 @@ def _candidates(
 
 def _likely_names(fields: Sequence[Sequence[str] | None], width: int) -> Sequence[str]:
     """The line that most looks like names, for what it may say of date and time."""
-    lines = [one for one in fields if one is not None and abs(len(one) - width) <= 1]
+    first = fields[:_LINES_OF_NAMES]
+    lines = [one for one in first if one is not None and abs(len(one) - width) <= 1]
     words = [sum(bool(f) and not f[0].isdigit() for f in one) for one in lines]
     best = lines[words.index(max(words))] if lines else []
     return [field.lstrip("#%").strip() for field in best]
@@ -140,7 +144,12 @@ def _which_read(
 def _foreign(rows: Sequence[Sequence[str]], delimiter: str, stamp: StampColumns) -> float:
     """The part of the fields that hold another delimiter, so that this one may be wrong."""
     others = [mark for mark in DELIMITERS if mark != delimiter]
-    values = [f for row in rows for at, f in enumerate(row) if at not in stamp.places and f]
+    values = [
+        f
+        for row in rows[:_ROWS_LOOKED_AT]
+        for at, f in enumerate(row)
+        if at not in stamp.places and f
+    ]
     strange = sum(
         any(mark in field for mark in others)
         and not re.fullmatch(r"[-+]?[0-9]*,[0-9]+(?:[eE][-+]?[0-9]+)?", field)
@@ -151,29 +160,34 @@ def _foreign(rows: Sequence[Sequence[str]], delimiter: str, stamp: StampColumns)
 
 def _arranged(sample: Sequence[Line], chosen: _Candidate, params: ParseParameters) -> Layout:
     rows = [one for one, is_row in zip(chosen.fields, chosen.reads, strict=True) if one and is_row]
-    # fields behind the last one that is ever filled are delimiters at the end of a line
-    filled = max(max((at for at, f in enumerate(row, 1) if f), default=1) for row in _usual(rows))
+    usual = _filled(rows, share=1)
     first = chosen.reads.index(True)
     header = find_header(
         sample,
         chosen.fields,
         first=first,
-        width=filled,
+        width=usual,
         stamp=chosen.stamp,
         delimiter=chosen.delimiter,
         params=params,
     )
+    # without names, rows that are longer than most may be right as well
+    filled = usual if header.names else _filled(rows, share=_SOME)
     width = max(filled, len(header.names), max(chosen.stamp.places) + 1)
-    return Layout(
-        chosen.delimiter, chosen.stamp, rows, width, _least_fields(rows, width, chosen), header
-    )
+    least = _least_fields(rows, width, chosen)
+    return Layout(chosen.delimiter, chosen.stamp, rows, width, least, header)
 
 
-def _usual(rows: Sequence[list[str]]) -> list[list[str]]:
-    """The rows of the widths that are no exceptions, as a spliced or damaged line may be."""
+def _filled(rows: Sequence[list[str]], *, share: float) -> int:
+    """How many fields rows fill: behind the last one are delimiters that end a line.
+
+    Args:
+        rows: Fields of rows.
+        share: Of the most frequent number of fields, how often another must occur to count.
+    """
     widths = Counter(len(row) for row in rows)
-    most = max(widths.values())
-    return [row for row in rows if widths[len(row)] * 10 >= most]
+    enough = share * max(widths.values())
+    return max(len(trimmed(row)) for row in rows if widths[len(row)] >= enough)
 
 
 def _least_fields(rows: Sequence[list[str]], width: int, chosen: _Candidate) -> int:

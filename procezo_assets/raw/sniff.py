@@ -27,6 +27,7 @@ _SAMPLE_LINES = 2_000
 _SAMPLE_CHARACTERS = 1_000_000
 _LONGEST_HEADER = 20_000
 _MOST_TITLES = 500
+_FEW = 4
 
 
 def sniff(
@@ -132,6 +133,7 @@ class _Sniffed:
             headers=[headers[place] for place in stamp.places],
             titles=titles,
             logger=logger,
+            beside=self._few_words(),
         )
         decimal = params.decimal or self.decimals.verdict()
         return Dialect(
@@ -145,7 +147,11 @@ class _Sniffed:
             header_row=self._header_row(),
             header_lines=max((line.number for line in layout.header.lines), default=0),
             header_texts=tuple(
-                dict.fromkeys(t for t in titles[-_MOST_TITLES:] if len(t) <= _LONGEST_HEADER)
+                dict.fromkeys(
+                    title
+                    for title in titles[-_MOST_TITLES:]
+                    if len(title) <= _LONGEST_HEADER and title.strip(layout.delimiter + " \t")
+                )
             ),
             columns=tuple(names),
             headers=tuple(headers),
@@ -183,6 +189,9 @@ class _Sniffed:
             cells = [HeaderCell(name, name, logger.units.get(name, "")) for name in logger.columns]
             cells += [HeaderCell("", "", "")] * (len(headers) - len(cells))
         names = column_names(cells)
+        if self._continues():
+            assert self.fixed is not None  # noqa: S101 - what _continues asks
+            return list(self.fixed.columns), {**self.fixed.units, **self.params.units}
         units = {
             name: self.layout.header.units.get(place) or cell.unit
             for place, (name, cell) in enumerate(zip(names, cells, strict=True))
@@ -195,6 +204,24 @@ class _Sniffed:
                 units[at] = unit
         return names, units
 
+    def _continues(self) -> bool:
+        """Whether the file has no header, but the columns of its dataset's other files."""
+        return (
+            self.fixed is not None
+            and self.fixed.has_header
+            and not self.params.columns
+            and self.layout.header.row is None
+            and len(self.fixed.columns) == self.layout.width
+            and self.fixed.timestamp_columns
+            == tuple(place + 1 for place in self.layout.stamp.places)
+        )
+
+    def _few_words(self) -> list[list[str]]:
+        """The different texts of columns that have few: one may hold the zone."""
+        values = self._values(self.rows)
+        few = [column for column in values if column.n_unique() <= _FEW]
+        return [sorted(set(column.drop_nulls().to_list()) - {""}) for column in few]
+
     def _stamps(self) -> _Stamps:
         """What the timestamps of the first lines say; where that decides nothing, the others."""
         stamp = self.layout.stamp
@@ -203,7 +230,7 @@ class _Sniffed:
         if stamp.kind != "text":
             self._look_on()
             return _Stamps(("YMD",), (), all_zoned=stamp.kind.startswith("epoch"))
-        texts = join_stamp_texts(self.rows.select(places), stamp.parts).drop_nulls()
+        texts = join_stamp_texts(self.rows.select(places), stamp.parts, stamp.style).drop_nulls()
         self.orders.add(self._dates(texts))
         self._look_on()
         words: set[str] = set()
@@ -214,16 +241,8 @@ class _Sniffed:
             words.update(word.drop_nulls().unique().to_list())
             zoned |= utc.is_not_null() | sign.is_not_null()
         declared = self.params.date_order
-        if declared and declared in self.orders.left:
-            orders: tuple[DateOrder, ...] = (declared,)
-        elif declared and len(self.orders.left) != 1:
-            example = texts[0]
-            raise DialectError(
-                "date_order", f"dates such as '{example}' are not {declared}", "correct date_order"
-            )
-        else:
-            allowed = self.fixed.date_orders if self.fixed else ORDERS
-            orders = self.orders.verdict(allowed)
+        allowed = self.fixed.date_orders if self.fixed else ORDERS
+        orders = self.orders.declared(declared) if declared else self.orders.verdict(allowed)
         return _Stamps(orders, tuple(sorted(words)), all_zoned=bool(zoned.all()))
 
     def _dates(self, texts: pl.Series) -> list[str]:
@@ -262,7 +281,7 @@ class _Sniffed:
             fields = fields.filter(problems.is_null())
             if order_open:
                 places = [str(place) for place in stamp.places]
-                stamps = join_stamp_texts(fields.select(places), stamp.parts)
+                stamps = join_stamp_texts(fields.select(places), stamp.parts, stamp.style)
                 self.orders.add(self._dates(stamps.drop_nulls()))
             if decimal_open:
                 self.decimals.add(self._values(fields))

@@ -10,7 +10,7 @@ from zoneinfo import available_timezones
 from procezo_assets.errors import DialectError
 from procezo_assets.parameters import fixed_offset, offset_name
 from procezo_assets.raw.dialect import ZoneSource
-from procezo_assets.raw.headers import stated_offset, zone_word
+from procezo_assets.raw.headers import ZONE_WORDS, stated_offset, zone_word
 from procezo_assets.raw.loggers import Logger
 
 _TITLE = re.compile(
@@ -19,6 +19,7 @@ _TITLE = re.compile(
     re.IGNORECASE,
 )
 _IANA = re.compile(r"[A-Z][A-Za-z_]+/[A-Za-z_]+(?:/[A-Za-z_]+)?")
+_OFFSET = re.compile(r"(?:UTC|GMT)?[+-][0-9]{2}:?[0-9]{2}")
 _HINT = "set timezone to an IANA name such as Europe/Paris or an offset such as +02:00"
 
 
@@ -46,6 +47,7 @@ def source_zone(
     headers: Sequence[str],
     titles: Sequence[str],
     logger: Logger | None,
+    beside: Sequence[Sequence[str]] = (),
 ) -> SourceZone:
     """Tell in which zone the clock of a file ran.
 
@@ -56,6 +58,7 @@ def source_zone(
         headers: What the header says of the columns of the timestamp.
         titles: The lines above the rows.
         logger: What is known of the logger.
+        beside: The different texts of each other column.
 
     Raises:
         DialectError: Where an abbreviation stands for the zone, and none is declared.
@@ -78,7 +81,7 @@ def source_zone(
         )
     if all_zoned:
         return SourceZone("UTC", "timestamps")
-    stated = _stated(headers, titles)
+    stated = _stated(headers, titles) or _stated_beside(beside)
     if stated is not None:
         return SourceZone(stated, "header")
     named = next((word for text in headers if (word := zone_word(text))), None)
@@ -110,6 +113,21 @@ def _stated(headers: Sequence[str], titles: Sequence[str], *, lenient: bool = Fa
         word = zone_word(text)
         if word and not lenient:
             raise DialectError("timezone", f"'{word}' in the header may be several zones", _HINT)
+    return None
+
+
+def _stated_beside(columns: Sequence[Sequence[str]]) -> str | None:
+    """The zone in a column of its own, where all its lines say the same."""
+    for texts in columns:
+        words = [text for text in texts if text in ZONE_WORDS]
+        offsets = [text for text in texts if text in {"UTC", "GMT"} or _OFFSET.fullmatch(text)]
+        if texts and len(words) + len(offsets) == len(texts):
+            if len(offsets) == 1 and not words:
+                offset = fixed_offset(offsets[0])
+                return None if offset is None else offset_name(offset)
+            raise DialectError(
+                "timezone", f"a column names zones: {', '.join(sorted(texts)[:5])}", _HINT
+            )
     return None
 
 

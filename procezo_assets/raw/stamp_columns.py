@@ -10,7 +10,7 @@ from procezo_assets.errors import DialectError, did_you_mean
 from procezo_assets.raw.date_order import ORDERS, readings
 from procezo_assets.raw.dialect import TimestampKind
 from procezo_assets.raw.headers import read_cell
-from procezo_assets.raw.stamp_grammar import stamp_expression, time_expression
+from procezo_assets.raw.stamp_grammar import DOTTED_TIME, stamp_expression, time_expression
 from procezo_assets.treatments.parse import ParseParameters
 
 # A column is one of timestamps where this part of its lines reads as some; others are damaged.
@@ -36,6 +36,8 @@ _NAMED_TIME = re.compile(
     r"|\bts\b|\butc\b|\bdt\b|dato|yyyy",
     re.IGNORECASE,
 )
+_BEGINS_AS_TIME = re.compile(r"[0-9]{1,2}(?::|[.h][0-9]{2}[.:m])[0-9]{2}")
+_HALVES = re.compile(r"[AaPp]\.?[Mm]\.?")
 _ROLES = {
     "Y": "year yyyy yy yr jahr année annee ano año anno jaar år",
     "M": "month mm mo mon monat mois mes mês mese maand måned",
@@ -56,7 +58,7 @@ _RANGES = {
     "s": (0, 60),
     "t": (0, 2400),
 }
-_LINES = 200
+_LINES = 100
 _SIXTY = 60
 
 
@@ -204,8 +206,20 @@ class _Columns:
             if places:
                 named = [place for place in places if self.names[place] == "ts"]
                 place = (named or places)[0]
-                return self._text_column(place, styles, tuple(p for p in places if p != place))
+                self._refuse_either(place, style)
+                others = tuple(other for other in places if other != place)
+                return self._with_half(self._text_column(place, styles, others))
         return None
+
+    def _refuse_either(self, place: int, style: str | None) -> None:
+        """Twelve digits may begin with a year of four or of two."""
+        texts = self.texts(place)
+        if style == "8digits" and all(_stamp_style(t, ("6digits",), timed=True) for t in texts):
+            raise DialectError(
+                "timestamp_columns",
+                f"'{texts[0]}' could begin with a year of four digits or of two",
+                "set timestamp_columns and timestamp_format, such as %Y%m%d%H%M or %y%m%d%H%M%S",
+            )
 
     def _text_column(
         self, place: int, styles: Sequence[str], others: tuple[int, ...] = ()
@@ -230,7 +244,11 @@ class _Columns:
             for place in self.first(_stamps_of(("6digits",), timed=False), least=_NEARLY_ALL)
             if _NAMED_TIME.search(self.names[place])
         ]
-        return sorted(found) or compact or short
+        # 10.03.12 may be a time as well; a column that cannot be one comes first
+        return sorted(
+            sorted(found) + compact + short,
+            key=lambda one: self.share(one[0], _TIME.fullmatch) >= _ENOUGH,
+        )
 
     def date_beside_time(self) -> StampColumns | None:
         dates = self._dates()
@@ -253,7 +271,7 @@ class _Columns:
                 )
                 >= _ENOUGH
             ):
-                return StampColumns((place, at), "text", "**", style)
+                return self._with_half(StampColumns((place, at), "text", "**", style))
             named = _NAMED_TIME.search(self.names[at])
             if named and self.share(at, lambda t: bool(_DOTTED_TIME.fullmatch(t))) >= _NEARLY_ALL:
                 return StampColumns((place, at), "text", "**", style)
@@ -263,6 +281,13 @@ class _Columns:
                 return StampColumns((place, at), "text", "*T", style)
         after = self._after(place)
         return after and StampColumns((place, *after[0]), "text", "*" + after[1], style)
+
+    def _with_half(self, found: StampColumns) -> StampColumns:
+        """A column of AM and PM belongs to the time before it."""
+        at = found.places[-1] + 1
+        if at < self.width and self.share(at, _HALVES.fullmatch) >= _NEARLY_ALL:
+            return found._replace(places=(*found.places, at), parts=found.parts + "*")
+        return found
 
     def _after(self, place: int) -> tuple[tuple[int, ...], str] | None:
         """Columns of hours, minutes and seconds, or of HHMM, right behind a date."""
@@ -336,6 +361,8 @@ class _Columns:
         if not dates:
             return None
         place, style = dates[0]
+        if self.width > place + 1 and self.share(place + 1, _BEGINS_AS_TIME.match) >= _ENOUGH:
+            return None  # a time that is not understood: without it, rows would be wrong
         return StampColumns((place,), "text", "*", style, untimed=True)
 
 
@@ -348,12 +375,16 @@ def _stamp_style(text: str, styles: Sequence[str], *, timed: bool | None) -> str
     if len(text) < 6 or not any(map(str.isdigit, text)):  # noqa: PLR2004 - the shortest date
         return None
     for style in styles:
+        if style in _COMPACT:
+            text = re.sub(DOTTED_TIME, r" \1:\2:\3", text)
         for order, pattern in zip(ORDERS, _STAMP_TEXTS[style], strict=True):
             match = pattern.match(text)
             if match is None:
                 continue
             if timed is not None and timed != (match.group(4) is not None):
                 continue
+            if style == "6digits" and timed and match.group(5) is None:
+                continue  # eight digits are a date of four more likely than a date and an hour
             date = _date_of(match)
             if order in readings(date, style) and _hours_fit(match):
                 return style

@@ -20,7 +20,9 @@ _NAMED["MDY"] = (f"({_MONTH})", _DAY, _YEAR)
 _TWO = "([0-9]{2})"
 
 # Hours and minutes with `:`, `.` or `h`; or digits alone, as behind a date of digits alone.
-_HALF = r"(?: ?([AaPp])\.? ?[Mm]\.?)?"
+# Behind a date of digits alone a point begins a fraction; a time of two points is none.
+DOTTED_TIME = r" ([0-9]{1,2})\.([0-9]{2})\.([0-9]{2})"
+_HALF = r"(?: ?([AaPp]\.? ?[Mm]\.?|[ap]))?"
 _CLOCK = rf"{_DAY}[:.hH]{_TWO}(?:[:.mM]{_DAY}(?:[.,:]([0-9]+))?[sS]?)?{_HALF}"
 _DIGITS = rf"{_TWO}(?::?{_TWO}(?::?{_TWO}(?:[.,]([0-9]+))?)?)?{_HALF}"
 _ZONE = (

@@ -14,7 +14,7 @@ import polars as pl
 
 from procezo_assets.raw.dialect import DateOrder, TimestampKind
 from procezo_assets.raw.local_time import UTC_MICROSECONDS, Clock, to_instants
-from procezo_assets.raw.stamp_grammar import MONTHS, PIVOT, stamp_expression
+from procezo_assets.raw.stamp_grammar import DOTTED_TIME, MONTHS, PIVOT, stamp_expression
 
 _GROUPS = ["h", "m", "s", "fraction", "half", "utc", "sign", "zone_h", "zone_m", "word"]
 _LAST_SECOND = 253_402_300_799  # of year 9999
@@ -63,25 +63,27 @@ def read_stamps(
         return _read_format(_joined(texts), style.format or "", clock)
     if style.kind == "parts":
         return _localized(_from_parts(texts, style.parts), clock)
-    return _read_text(join_stamp_texts(texts, style.parts), style, clock)
+    return _read_text(join_stamp_texts(texts, style.parts, style.date_style), style, clock)
 
 
 def _joined(texts: pl.DataFrame) -> pl.Series:
+    if texts.width == 1:
+        return texts.to_series()
     return texts.select(text=pl.concat_str(pl.all(), separator=" ")).to_series()
 
 
-def join_stamp_texts(texts: pl.DataFrame, parts: str) -> pl.Series:
+def join_stamp_texts(texts: pl.DataFrame, parts: str, style: str) -> pl.Series:
     """Join a date and what follows it; hours, minutes and HHMM become a time with colons.
 
     Args:
         texts: The columns, in their order.
         parts: As `Dialect.timestamp_parts`.
+        style: As `Dialect.date_style`.
     """
-    if len(parts) == 1:
-        return texts.to_series()
+    if set(parts) == {"*"}:
+        joined = _joined(texts)
+        return joined.str.replace(DOTTED_TIME, " $1:$2:$3") if style.endswith("digits") else joined
     names = texts.columns
-    if parts[1] == "*":
-        return _joined(texts)
     if parts[1] in "tT":
         width = 4 if parts[1] == "t" else 6
         clock = (
@@ -173,7 +175,7 @@ def _from_groups(
         m=pl.col("m").cast(pl.Int64).fill_null(0),
         s=pl.col("s").cast(pl.Int64).fill_null(0),
         us=_microseconds("fraction"),
-        half=pl.col("half").str.to_lowercase(),
+        half=pl.col("half").str.slice(0, 1).str.to_lowercase(),
     )
     naive = _assembled(numbers)
     offset = (
