@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -25,6 +25,7 @@ from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import why_kept
 from procezo_assets.ledger import Ledger
 from procezo_assets.parameters import Parameters, parameters_hash
+from procezo_assets.parsing import field_warnings, parse_device_day
 from procezo_assets.raw.files import FileCounts
 from procezo_assets.raw.source import DeviceDay, RawSource
 from procezo_assets.schemas import StageRules, check_schema
@@ -39,8 +40,6 @@ from procezo_assets.stores.parquet import (
 )
 from procezo_assets.treatments.established import run_established
 from procezo_assets.treatments.model import PartAbout
-from procezo_assets.treatments.parse import ParseParameters
-from procezo_assets.treatments.treated import Treated
 
 Frames = dict[PartKey, pl.DataFrame]
 Units = dict[PartKey, dict[str, str]]
@@ -176,7 +175,7 @@ class Partition:
         raw_files: tuple[FileCounts, ...] = ()
         units = self.units[stage.output] = {}
         if stage.treatment.kind == "source":
-            made, raw_files = self._parse(stage, params, ledger, warnings)
+            made, raw_files = self._parse(stage, ledger, warnings)
         else:
             before, hashes = self._input(stage)
             if stage.treatment.kind == "folder":
@@ -231,7 +230,7 @@ class Partition:
         )
 
     def _parse(
-        self, stage: Stage, params: Parameters, ledger: Ledger, warnings: list[str]
+        self, stage: Stage, ledger: Ledger, warnings: list[str]
     ) -> tuple[_Made, tuple[FileCounts, ...]]:
         source = self.context.source
         assert source is not None  # noqa: S101 - scanned before the first day
@@ -245,18 +244,14 @@ class Partition:
         self._protect(stage, source, device_days)
         made = _Made()
         for device, device_day in device_days.items():
-            warnings.extend(_field_warnings(device, device_day))
-            ledger.rows_in += device_day.rows.height
-            treated = stage.treatment.function(device_day.rows, params)
-            for domain, result in treated.items():
+            warnings.extend(field_warnings(device, device_day))
+            parsed = parse_device_day(device, device_day, stage.treatment, source.params, ledger)
+            for domain, part in parsed.items():
                 key = PartKey(device, domain)
-                made.frames[key] = result.frames[None]
+                made.frames[key] = part.frame
                 made.inputs[key] = device_day.digest
-                made.counts[key] = _parsed_counts(device_day.rows, result)
-                self.units[stage.output][key] = _parsed_units(
-                    device_day.units, params, domain, made.frames[key].columns
-                )
-            _enter_parsed(ledger, device, device_day.rows, treated)
+                made.counts[key] = part.counts
+                self.units[stage.output][key] = part.units
         return made, tuple(source.files_of(self.day))
 
     def _kept(self, stage: Stage) -> StageKept | None:
@@ -362,60 +357,6 @@ class Partition:
         ledger.enter_uncounted(before.values(), after.values())
         counts = {min(after, key=_sorting): ledger.counts()} if after else {}
         return _Made(after, dict.fromkeys(after, _joint_hash(hashes)), counts)
-
-
-def _parsed_counts(rows: pl.DataFrame, parsed: Treated) -> dict[str, Any]:
-    """The counts of one domain of a device-day."""
-    counts = Ledger(rows_in=rows.height, rows_out=parsed.frames[None].height)
-    values, removed = counts.enter_parsed(parsed)
-    counts.values_in = values + removed
-    return counts.counts()
-
-
-def _parsed_units(
-    units: Mapping[str, str], params: Parameters, domain: str, columns: Collection[str]
-) -> dict[str, str]:
-    if not isinstance(params, ParseParameters):
-        return {}
-    rename = params.domains[domain].rename
-    named = {
-        rename.get(key, key): unit for key, unit in units.items() if params.domain_of(key) == domain
-    }
-    return {column: named[column] for column in columns if column in named}
-
-
-def _enter_parsed(
-    ledger: Ledger, device: str, rows: pl.DataFrame, treated: Mapping[str, Treated]
-) -> None:
-    """Hold `parse` to the law: the texts of claimed keys are values, or counted with a reason."""
-    texts = sum(rows[column].count() for column in rows.columns if column != "ts")
-    ledger.values_in += texts
-    ledger.rows_out += rows.height
-    made = 0
-    for domain, result in treated.items():
-        frame = result.frames[None]
-        values, removed = ledger.enter_parsed(result)
-        made += values + removed
-        if frame.height != rows.height:
-            ledger.imbalances.append(
-                f"{device} {domain}: {frame.height} rows out, {rows.height} accounted for"
-            )
-    if made != texts:
-        ledger.imbalances.append(f"{device}: {texts} values in, {made} accounted for")
-
-
-def _field_warnings(device: str, device_day: DeviceDay) -> Iterator[str]:
-    met = device_day.fields
-    if met.unclaimed:
-        named = ", ".join(f"{key} ({count})" for key, count in sorted(met.unclaimed.items())[:20])
-        more = len(met.unclaimed) - 20
-        yield f"{device}: keys that no domain takes: {named}" + (
-            f" and {more} more" if more > 0 else ""
-        )
-    if met.repeated:
-        yield f"{device}: {met.repeated} repeated keys in a line, the last of each was taken"
-    if met.without_colon:
-        yield f"{device}: {met.without_colon} fields without a colon"
 
 
 def _with_output_types(frame: pl.DataFrame) -> pl.DataFrame:
