@@ -22,6 +22,8 @@ class Changes:
         days: The days touched: of rows of these files, now or before.
         waiting: Seconds until a file that is not still yet may be read.
         left: How many files are left for the next scan, because the time was up.
+        large: Files that are left to a scan without a deadline, such as a run's: reading one would
+            take longer than there is time. They are not among those that are left.
     """
 
     new: tuple[str, ...] = ()
@@ -31,6 +33,7 @@ class Changes:
     days: tuple[date, ...] = ()
     waiting: Mapping[str, float] = field(default_factory=dict)
     left: int = 0
+    large: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything was different."""

@@ -11,7 +11,7 @@ from procezo_assets.raw.delimited import cut, split_line
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.raw.header_lines import is_title, looks_like_names, trimmed
 from procezo_assets.raw.headers import read_cell
-from procezo_assets.raw.local_time import Clock
+from procezo_assets.raw.local_time import Clock, within_years
 from procezo_assets.raw.stamps import StampStyle, read_stamps
 from procezo_assets.raw.timestamps import parse_timestamps
 from procezo_assets.treatments.parse import ParseParameters, claims
@@ -40,6 +40,7 @@ def classify(
     if dialect.format == "kv_csv":
         stamp_texts = kv_csv.timestamp_texts(texts, delimiter=dialect.delimiter)
         stamps, settled = parse_timestamps(stamp_texts, clock=clock)
+        stamps = within_years(stamps)
         problems = kv_csv.line_problems(texts, delimiter=dialect.delimiter)
         problem = stamps["problem"].fill_null(problems)
         return frame.with_columns(stamps["ts"], problem=problem), settled
@@ -60,6 +61,7 @@ def classify(
         dialect.zone_words,
     )
     stamps, settled = read_stamps(fields.select(map(str, places)), style, clock)
+    stamps = within_years(stamps)
     classified = frame.with_columns(stamps["ts"], problem=problems.fill_null(stamps["problem"]))
     again, other = _headers_below(classified, dialect)
     header = (pl.col("line") <= dialect.header_lines) | pl.lit(again)

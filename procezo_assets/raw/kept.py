@@ -21,6 +21,7 @@ class KeptBlocks:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._rows: OrderedDict[Key, pl.DataFrame] = OrderedDict()
+        self._places: dict[str, set[int]] = {}
         self._bytes = 0
         self._uses: Counter[Key] = Counter()
         self._wanted = False
@@ -71,17 +72,23 @@ class KeptBlocks:
     def forget(self, name: str) -> None:
         """Let go of all blocks of a file."""
         with self._lock:
-            for key in [key for key in self._rows if key[0] == name]:
-                self._drop(key)
+            for place in list(self._places.get(name, ())):
+                self._drop((name, place))
 
     def _keep(self, key: Key, rows: pl.DataFrame) -> None:
         self._drop(key)
         size = int(rows.estimated_size())
         if self._bytes + size <= self._limit:
             self._rows[key] = rows
+            self._places.setdefault(key[0], set()).add(key[1])
             self._bytes += size
 
     def _drop(self, key: Key) -> None:
         rows = self._rows.pop(key, None)
-        if rows is not None:
-            self._bytes -= int(rows.estimated_size())
+        if rows is None:
+            return
+        self._bytes -= int(rows.estimated_size())
+        places = self._places[key[0]]
+        places.discard(key[1])
+        if not places:
+            del self._places[key[0]]

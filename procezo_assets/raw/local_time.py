@@ -12,6 +12,8 @@ import polars as pl
 from procezo_assets.parameters import fixed_offset
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
+# the first and the last microsecond that Python's calendar has, since 1970
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 # Central European abbreviations as its own languages write them.
 _OTHER_WORDS = {"MEZ": "CET", "MESZ": "CEST", "MET": "CET", "MEST": "CEST"}
@@ -95,6 +97,19 @@ def to_instants(
     return frame.select(
         ts=pl.when(pl.col("problem").is_null()).then("ts"), problem="problem"
     ), +settled
+
+
+def within_years(stamps: pl.DataFrame) -> pl.DataFrame:
+    """Refuse instants before year 1 or after year 9999, where an offset may have moved them.
+
+    Args:
+        stamps: `ts` and `problem`, as `to_instants` gives them.
+    """
+    beyond = ~pl.col("ts").to_physical().is_between(_FIRST, _LAST)  # null stays null
+    return stamps.with_columns(
+        ts=pl.when(~beyond).then("ts"),
+        problem=pl.when(beyond).then(pl.lit("timestamp")).otherwise("problem"),
+    )
 
 
 def _by_word(words: pl.Series) -> list[pl.Expr]:

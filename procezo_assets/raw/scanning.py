@@ -7,6 +7,7 @@ stays in memory. What does not: which files there are and what days are asked fo
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,8 @@ from procezo_assets.treatments.parse import ParseParameters
 _KEPT_BYTES = 256 * 1024**2
 _READERS = 2
 _UNPACKED_AT_ONCE = 4
+# what goes wrong with one file is never another's trouble; Polars' panics are no exceptions
+_ANY_FAILURE = (Exception, pl.exceptions.PanicException)
 
 
 class LineSink(Protocol):
@@ -42,6 +45,10 @@ class LineSink(Protocol):
 
 
 Keep = Callable[[RawFile], AbstractContextManager[LineSink]]
+
+
+class _OutOfTimeError(Exception):
+    """The deadline came while a file was read."""
 
 
 class FileReader:
@@ -68,21 +75,32 @@ class FileReader:
         self.limits = limits
         self.kept = KeptBlocks(_KEPT_BYTES)
         self.failed: dict[RawFile, RawFileError] = {}
+        self.late: list[RawFile] = []
         self._output = output
         self._unpacked: OrderedDict[str, OpenedRaw] = OrderedDict()
+        self._deadline: float | None = None
         self._lock = threading.Lock()
 
-    def read(self, files: Iterable[RawFile], keep: Keep | None = None) -> Iterator[FileCounts]:
+    def read(
+        self,
+        files: Iterable[RawFile],
+        keep: Keep | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> Iterator[FileCounts]:
         """Read files: each one's dialect in turn, then the lines of a few at once.
 
         The dialect is settled in the order of names. A file that leaves it open is looked at again
-        when later ones have settled it. Those that could not be read are in `failed` afterwards.
+        when later ones have settled it. Those that could not be read are in `failed` afterwards,
+        and those for which there was no time in `late`.
 
         Args:
             files: Which files, by name.
             keep: Opens for each file what keeps its quarantined lines, such as `Quarantine`.
+            deadline: When reading stops, even within a file, on the monotonic clock.
         """
-        self.failed = {}
+        self.failed, self.late = {}, []
+        self._deadline = deadline
         settled = DatasetDialect(self.dataset, self._output, write=keep is not None)
         again: list[tuple[RawFile, DialectError]] = []
         reading: deque[Future[FileCounts | None]] = deque()
@@ -127,6 +145,11 @@ class FileReader:
             return None
         except DialectError as error:
             return error
+        except (OSError, MemoryError) as error:
+            self.failed[file] = _no_room(file, error)
+            return None
+        except _ANY_FAILURE as error:
+            return _reader_failed(file, error)
         return opened, dialect
 
     def _count(
@@ -137,17 +160,26 @@ class FileReader:
         dialect: Dialect | DialectError,
     ) -> FileCounts | None:
         """Count the lines of a file; None where it is unreadable."""
-        sink = keep(file) if keep is not None else nullcontext()
+
+        def kept() -> AbstractContextManager[LineSink | None]:
+            return keep(file) if keep is not None else nullcontext()
+
         try:
-            with sink as kept:
-                return self._count_into(kept, file, opened, dialect)
+            try:
+                with kept() as sink:
+                    return self._count_into(sink, file, opened, dialect)
+            except (RawFileError, OSError, MemoryError, _OutOfTimeError):
+                raise
+            except _ANY_FAILURE as error:
+                self.forget(file.name)
+                with kept() as sink:
+                    return count_whole(file, _reader_failed(file, error), on_block=_into(sink))
+        except _OutOfTimeError:
+            self.late.append(file)
         except RawFileError as error:
             self.failed[file] = error
-        except OSError as error:
-            self.failed[file] = RawFileError(
-                f"raw file {file.path}: its quarantine cannot be written: {error}",
-                "free the path or the disk",
-            )
+        except _ANY_FAILURE as error:
+            self.failed[file] = _no_room(file, error)
         self.forget(file.name)
         return None
 
@@ -159,11 +191,13 @@ class FileReader:
         dialect: Dialect | DialectError,
     ) -> FileCounts:
         place = 0
+        add = _into(sink)
 
         def on_block(read: BlockLines) -> None:
             nonlocal place
-            if sink is not None:
-                sink.add(read.quarantined)
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                raise _OutOfTimeError
+            add(read)
             if read.rows.height:
                 self.kept.offer((file.name, place), read.rows)
             place += 1
@@ -235,6 +269,30 @@ class FileReader:
     @property
     def _scratch(self) -> Path:
         return self.dataset.home.state / "scratch"
+
+
+def _into(sink: LineSink | None) -> Callable[[BlockLines], None]:
+    def add(read: BlockLines) -> None:
+        if sink is not None:
+            sink.add(read.quarantined)
+
+    return add
+
+
+def _no_room(file: RawFile, error: BaseException) -> RawFileError:
+    if isinstance(error, MemoryError):
+        return RawFileError(f"raw file {file.path}: there is no memory to read it", "free some")
+    return RawFileError(
+        f"raw file {file.path}: its quarantine cannot be written: {error}",
+        "free the path or the disk",
+    )
+
+
+def _reader_failed(file: RawFile, error: BaseException) -> DialectError:
+    told = " ".join(f"{type(error).__name__}: {error}".split())
+    return DialectError(
+        "reader_failed", f"raw file {file.path} cannot be read: {told}", "report it, with the file"
+    )
 
 
 def size_and_mtime(path: Path) -> tuple[int, int] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -231,8 +230,9 @@ class ParseParameters(Parameters):
             raise ValueError("'timestamp_columns' and 'timestamp_column' are both there")
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                # rot13 and the like are known, too, but are no encodings of text
+                b"0".decode(self.encoding, errors="replace")
+            except (LookupError, UnicodeError):
                 raise ValueError(f"encoding: '{self.encoding}' is unknown") from None
         if self.from_ and self.to and self.from_ >= self.to:
             raise ValueError(f"'from' {self.from_} is not before 'to' {self.to}")

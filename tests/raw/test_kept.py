@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import polars as pl
 
 from procezo_assets.raw.kept import KeptBlocks
@@ -54,3 +56,18 @@ def test_a_file_is_forgotten_whole():
     assert kept.bytes == SIZE
     kept.put(("c", 0), pl.DataFrame({"line": range(10_000)}))  # larger than all there is
     assert ("c", 0) not in kept
+
+
+def test_a_file_is_forgotten_without_looking_at_the_others():
+    class Rows(OrderedDict):
+        def __iter__(self):
+            raise AssertionError("all files are looked at")
+
+    kept = KeptBlocks(10**6)
+    kept._rows = Rows()
+    for number in range(10):
+        kept.offer((str(number), 0), ROWS)
+    for number in range(10):
+        kept.forget(str(number))
+
+    assert kept.bytes == 0

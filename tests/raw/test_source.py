@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from procezo_assets.datasets import Home
 from procezo_assets.errors import RawFileError
+from procezo_assets.raw import scanning
 from procezo_assets.raw.files import Limits
 from procezo_assets.raw.quarantine import Quarantine, quarantine_path
 from procezo_assets.raw.source import RawSource
@@ -234,3 +236,41 @@ def test_quarantine_is_a_file_per_raw_file_and_goes_with_its_reason(dataset):
     put(dataset, {"deep/pil-90.csv": "2026-01-25T08:00:00Z;m0:1\n"})
     scan()
     assert not path.exists()
+
+
+def test_an_offset_beyond_the_calendar_is_no_timestamp(dataset):
+    text = "9999-12-31T23:59:59-05:00;m0:1\n0001-01-01T00:00:00+05:00;m0:1\n"
+    source = scanned(dataset, {"x_pil-90_2026-01-25.csv": f"{text}{D25}T08:00:00Z;m0:2\n"})
+
+    assert source.files["x_pil-90_2026-01-25.csv"].quarantined == {"timestamp": 2}
+    assert values(source, D25) == ["2"]
+
+
+@pytest.mark.parametrize("where", ["open_raw", "sniff", "count_lines"])
+def test_a_file_that_breaks_the_reader_stops_no_other(dataset, monkeypatch, where):
+    real = getattr(scanning, where)
+
+    def broken(first, *rest, **named):
+        path = first if isinstance(first, Path) else getattr(first, "path", None)
+        if path is None:  # the lines of a file that is sniffed
+            path = first.__self__.path
+        if path.name.startswith("a_"):
+            raise IndexError("never thought of")
+        return real(first, *rest, **named)
+
+    monkeypatch.setattr(scanning, where, broken)
+    files = {f"{name}_pil-90_2026-01-25.csv": f"{D25}T08:00:00Z;m0:{name}\n" for name in "ab"}
+    put(dataset, files)
+    source = RawSource(dataset, ParseParameters(), LIMITS)
+    source.scan(partial(Quarantine, dataset, "f"))
+
+    assert values(source, D25) == ["b"]
+    counted = source.files["a_pil-90_2026-01-25.csv"]
+    assert (counted.quarantined, counted.balanced) == ({"reader_failed": 1}, True)
+    assert "IndexError: never thought of" in counted.refused
+    assert quarantine_path(dataset, "f", "a_pil-90_2026-01-25.csv").is_file()
+
+
+def test_an_encoding_is_one_of_text():
+    with pytest.raises(ValidationError, match="'rot13' is unknown"):
+        ParseParameters.model_validate({"encoding": "rot13"})
