@@ -18,6 +18,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from procezo_assets.arrivals_memory import Memories
 from procezo_assets.datasets import Home
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.templates import place
@@ -68,7 +69,6 @@ def _measure(path: Path, args: argparse.Namespace) -> None:
         while sensor.unfinished:
             sensor.timed("the rest")
         sensor.timed("nothing new")
-        print(f"cursor: {len(sensor.cursor or '')} characters")
 
 
 class _Sensor:
@@ -79,6 +79,7 @@ class _Sensor:
         self.repository = build_defs(home).get_repository_def()
         self.definition = self.repository.get_sensor_def("many_raw_files")
         self.cursor: str | None = None
+        self.memories = Memories(home.state / "sensors" / "many")
 
     def tick(self) -> dg.SensorExecutionData:
         context = dg.build_sensor_context(
@@ -92,7 +93,7 @@ class _Sensor:
     @property
     def unfinished(self) -> bool:
         """Whether the last tick left something to the next one."""
-        return '"turn":""' not in (self.cursor or "")
+        return bool(self.memories.read(self.cursor).turn)
 
     def timed(self, what: str) -> None:
         started = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, timedelta
 
@@ -12,6 +12,7 @@ import dagster as dg
 from procezo_assets.datasets import Home
 from procezo_assets.errors import PartitionError, ProcezoError
 from procezo_assets.flows import Flow
+from procezo_assets.orchestration.in_flight import days_in_flight
 from procezo_assets.orchestration.partitions import run_request
 from procezo_assets.plans import Planner, spans
 from procezo_assets.runs import today
@@ -51,13 +52,14 @@ def flow_schedule(
         started = time.monotonic()
         datasets = flow.datasets(home)
         # where not all have their turn, the next time another comes first
+        busy = days_in_flight(context.instance, flow)
         turn = at.toordinal() % len(datasets) if datasets else 0
         for place, name in enumerate(datasets[turn:] + datasets[:turn]):
             if time.monotonic() - started > _SECONDS:
                 context.log.warning("no time for %d datasets: next time", len(datasets) - place)
                 break
             try:
-                ranges = list(due_ranges(flow, home, name))
+                ranges = due_ranges(flow, home, name, in_flight=busy.get(name, ()))
             except (ProcezoError, OSError) as error:
                 context.log.warning("%s is left out: %s", name, error)
                 continue
@@ -70,13 +72,16 @@ def flow_schedule(
     return evaluate
 
 
-def due_ranges(flow: Flow, home: Home, name: str) -> Iterator[tuple[date, date]]:
+def due_ranges(
+    flow: Flow, home: Home, name: str, *, in_flight: Iterable[tuple[date, date]] = ()
+) -> list[tuple[date, date]]:
     """The days of a dataset that a scheduled run makes, as ranges.
 
     Args:
         flow: The flow.
         home: The home folder.
         name: The dataset's name.
+        in_flight: Days of runs that are queued or under way, which are left to them.
     """
     dataset = home.existing_dataset(name)
     planner = Planner(
@@ -95,7 +100,9 @@ def due_ranges(flow: Flow, home: Home, name: str) -> Iterator[tuple[date, date]]
         with suppress(PartitionError):  # there are no rows of the last days
             for plan in planner.plans(first, None, only_stale=False):
                 days.update(_days(plan.first, plan.last))
-    yield from spans(sorted(days))
+    for first, last in in_flight:
+        days.difference_update(_days(first, last))
+    return spans(sorted(days))
 
 
 def _days(first: date, last: date) -> Sequence[date]:

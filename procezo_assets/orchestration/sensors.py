@@ -6,15 +6,13 @@ What belongs here: what Dagster gives and wants. What does not: which days need 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
 
 import dagster as dg
 
 from procezo_assets.arrivals import Asked, Look, Memory, RawDay, Span, look
+from procezo_assets.arrivals_memory import FlowMemory, Memories
 from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
@@ -56,67 +54,33 @@ def raw_files_sensor(
     @dg.sensor(
         name=sensor_name(flow),
         job=job,
-        minimum_interval_seconds=1,  # as often as Dagster looks, which is every 5 s
+        minimum_interval_seconds=4,  # as often as Dagster looks, which is every 5 s
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Makes the days that raw files of the flow {flow.name} touch.",
     )
     def raw_files(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        tick = _Tick(flow, home, context.instance, _Cursor.read(context.cursor))
+        memories = Memories(home.state / "sensors" / flow.identifier)
+        tick = _Tick(flow, home, context.instance, memories.read(context.cursor))
         tick.run()
         news = [note for note in tick.notes if note not in told]
         told.intersection_update(tick.notes)
         told.update(tick.notes)
         for note in news:
             context.log.warning(note)
-        return tick.result()
+        return tick.result(cursor=memories.keep(tick.memory, context.cursor))
 
     return raw_files
-
-
-@dataclass
-class _Cursor:
-    """What a sensor remembers: little of each dataset.
-
-    Args:
-        datasets: Their memories, by name.
-        turn: The dataset whose turn it is, where the last tick had no time for it.
-    """
-
-    datasets: dict[str, Memory] = field(default_factory=dict)
-    turn: str = ""
-
-    @classmethod
-    def read(cls, text: str | None) -> _Cursor:
-        """Read what a tick has left; what cannot be read is begun anew, which repeats no run."""
-        try:
-            values = json.loads(text or "{}")
-            datasets = {
-                name: Memory(mark, _spans(pending), _spans(untold))
-                for name, (mark, pending, untold) in values["datasets"].items()
-            }
-            return cls(datasets, values["turn"])
-        except (ValueError, KeyError, TypeError):
-            return cls()
-
-    @property
-    def text(self) -> str:
-        """What the next tick is given."""
-        datasets = {
-            name: [memory.mark, _texts(memory.pending), _texts(memory.untold)]
-            for name, memory in sorted(self.datasets.items())
-        }
-        return json.dumps({"datasets": datasets, "turn": self.turn}, separators=(",", ":"))
 
 
 class _Tick:
     """One look at all datasets of a flow, as far as the time goes."""
 
     def __init__(
-        self, flow: Flow, home: Home, instance: dg.DagsterInstance, before: _Cursor
+        self, flow: Flow, home: Home, instance: dg.DagsterInstance, memory: FlowMemory
     ) -> None:
         self.flow = flow
         self.home = home
-        self.cursor = before
+        self.memory = memory
         self.notes: list[str] = []
         self._instance = instance
         self._deadline = time.monotonic() + _SECONDS
@@ -132,27 +96,27 @@ class _Tick:
         known = set(self._instance.get_dynamic_partitions(dataset_partitions_name(self.flow)))
         self._new = [name for name in names if name not in known]
         self._flight = days_in_flight(self._instance, self.flow)
-        self.cursor.datasets = {
-            name: memory for name, memory in self.cursor.datasets.items() if name in set(names)
+        self.memory.datasets = {
+            name: memory for name, memory in self.memory.datasets.items() if name in set(names)
         }
-        self._look_at(_from(names, self.cursor.turn))
+        self._look_at(_from(names, self.memory.turn))
         soon = [name for name, seconds in self._waiting.items() if seconds <= _WAITED_FOR]
-        if soon and not self._asked and not self.cursor.turn:
+        if soon and not self._asked and not self.memory.turn:
             time.sleep(max(0.05, *(self._waiting[name] for name in soon)))
             self._look_at(soon)
 
     def _look_at(self, names: Sequence[str]) -> None:
-        self.cursor.turn = ""
+        self.memory.turn = ""
         for name in names:
             if len(self._asked) >= _RUNS_A_TICK or time.monotonic() > self._deadline:
-                self.cursor.turn = name
+                self.memory.turn = name
                 return
             try:
                 found = self._look(name)
             except (ProcezoError, OSError) as error:
                 self.notes.append(f"{name}: {error}")
                 continue
-            self.cursor.datasets[name] = found.memory
+            self.memory.datasets[name] = found.memory
             self.notes += found.notes
             self._asked += found.asked
             self._days += found.days
@@ -164,14 +128,14 @@ class _Tick:
         return look(
             self.flow,
             self.home.existing_dataset(name),
-            self.cursor.datasets.get(name, Memory()),
+            self.memory.datasets.get(name, Memory()),
             in_flight=self._flight.get(name, ()),
             deadline=self._deadline,
             told_at_once=max(0, _EVENTS_A_TICK - len(self._days)),
         )
 
-    def result(self) -> dg.SensorResult:
-        """What Dagster is to do."""
+    def result(self, *, cursor: str) -> dg.SensorResult:
+        """What Dagster is to do, and what it is to give the next tick."""
         partitions = dg.DynamicPartitionsDefinition(name=dataset_partitions_name(self.flow))
         return dg.SensorResult(
             run_requests=list(self._requests()),
@@ -180,7 +144,7 @@ class _Tick:
             dynamic_partitions_requests=[partitions.build_add_request(self._new)]
             if self._new
             else [],
-            cursor=self.cursor.text,
+            cursor=cursor,
         )
 
     @property
@@ -223,11 +187,3 @@ def _from(names: Sequence[str], turn: str) -> list[str]:
     """The datasets in an order in which the one whose turn it is comes first."""
     place = next((place for place, name in enumerate(names) if name >= turn), 0)
     return [*names[place:], *names[:place]]
-
-
-def _spans(texts: Sequence[Sequence[str]]) -> tuple[Span, ...]:
-    return tuple((date.fromisoformat(first), date.fromisoformat(last)) for first, last in texts)
-
-
-def _texts(spans: Sequence[Span]) -> list[list[str]]:
-    return [[str(first), str(last)] for first, last in spans]

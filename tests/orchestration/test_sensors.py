@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from unittest.mock import patch
 
 import dagster as dg
@@ -133,11 +132,26 @@ def test_the_same_content_has_the_same_run_key_after_a_restart(home, sensor):
     assert [one.run_key for one in again.requests] == [one.run_key for one in sensor.requests]
 
 
-def test_a_cursor_that_cannot_be_read_is_begun_anew(home, sensor):
+def test_a_memory_that_is_lost_is_begun_anew(home, sensor):
     home.write_raw(DAYS[0])
-    for cursor in ("nonsense", "[]", '{"datasets": {"DS-1": 1}, "turn": ""}'):
+    sensor.tick()
+    for cursor in ("nonsense", "../../x", "0" * 16):
         sensor.cursor = cursor
         assert sensor.tick() == [(key(DAYS[0]), key(DAYS[0]))]
+    (memory,) = (home.path / ".procezo" / "sensors" / "small").glob(f"{sensor.cursor}.json")
+    memory.write_text("[]")
+    assert sensor.tick() == [(key(DAYS[0]), key(DAYS[0]))]
+
+
+def test_a_tick_that_dagster_has_lost_is_repeated(home, sensor):
+    home.write_raw(DAYS[0])
+    sensor.tick()
+    before = sensor.cursor
+    home.write_raw(DAYS[1])
+    assert sensor.tick() == [(key(DAYS[1]), key(DAYS[1]))]
+    sensor.cursor = before
+    assert sensor.tick() == [(key(DAYS[1]), key(DAYS[1]))]
+    assert len({one.run_key for one in sensor.requests}) == 2
 
 
 def test_a_dataset_that_cannot_be_read_is_told_of_once_and_stops_no_other(home, sensor):
@@ -218,12 +232,12 @@ def test_days_of_a_run_that_has_not_ended_are_not_asked_for(home, sensor):
         assert sensor.tick() == [(key(DAYS[0]), key(DAYS[1]))]
 
 
-def test_the_cursor_is_small(home, sensor):
-    for number in range(1, 6):
+def test_the_cursor_is_small_and_few_memories_are_kept(home, sensor):
+    for number in range(1, 9):
         home.write_raw(*DAYS, dataset=f"DS-{number}")
-    sensor.tick()
-    assert len(sensor.cursor) < 5 * 60
-    assert json.loads(sensor.cursor)["turn"] == ""
+        sensor.tick()
+    assert len(sensor.cursor) == 16
+    assert len(list((home.path / ".procezo" / "sensors" / "small").iterdir())) <= 6
 
 
 def test_a_request_can_be_run_by_dagster_itself(home, sensor):
