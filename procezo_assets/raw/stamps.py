@@ -15,6 +15,7 @@ import polars as pl
 from procezo_assets.raw.dialect import DateOrder, TimestampKind
 from procezo_assets.raw.local_time import UTC_MICROSECONDS, Clock, to_instants
 from procezo_assets.raw.stamp_grammar import DOTTED_TIME, MONTHS, PIVOT, stamp_expression
+from procezo_assets.raw.stamp_shapes import read_alike
 
 _GROUPS = ["h", "m", "s", "fraction", "half", "utc", "sign", "zone_h", "zone_m", "word"]
 _LAST_SECOND = 253_402_300_799  # of year 9999
@@ -103,45 +104,13 @@ def join_stamp_texts(texts: pl.DataFrame, parts: str, style: str) -> pl.Series:
 def _read_text(
     texts: pl.Series, style: StampStyle, clock: Clock
 ) -> tuple[pl.DataFrame, Counter[str]]:
-    fast = _fast_reading(texts, style)
-    if fast is None:
-        return _read_slowly(texts, style, clock)
-    stamps, settled = _localized(fast, Clock() if texts.drop_nulls()[0].endswith("Z") else clock)
-    left = fast.is_null() & texts.is_not_null()
-    if left.any():
-        rest, more = _read_slowly(texts.filter(left), style, clock)
-        places = left.arg_true()
-        stamps = stamps.with_columns(
-            stamps["ts"].scatter(places, rest["ts"]),
-            stamps["problem"].scatter(places, rest["problem"]),
-        )
-        settled += more
-    return stamps, settled
-
-
-def _fast_reading(texts: pl.Series, style: StampStyle) -> pl.Series | None:
-    """Read texts of the first one's exact shape: ten times faster than by groups."""
-    first = texts.drop_nulls().head(1)
-    if first.is_empty() or style.date_style in {"name", "8digits", "6digits"}:
-        return None
-    two, mark = "[0-9]{2}", re.escape(style.date_style)
-    date = mark.join("[0-9]{4}" if part == "Y" else two for part in style.order)
-    code = style.date_style.join(f"%{'Y' if part == 'Y' else part.lower()}" for part in style.order)
-    shape = re.fullmatch(
-        rf"{date}([ T])(?:[01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?(\.[0-9]{{1,6}})?(Z?)", first[0]
+    return read_alike(
+        texts,
+        date_style=style.date_style,
+        order=style.order,
+        clock=clock,
+        otherwise=lambda rest: _read_slowly(rest, style, clock),
     )
-    if shape is None or (shape[3] and not shape[2]):
-        return None
-    exact = (
-        rf"^{date}{shape[1]}(?:[01][0-9]|2[0-3]):[0-5][0-9]"
-        + (":[0-5][0-9]" if shape[2] else "")
-        + (r"\.[0-9]{1,6}" if shape[3] else "")
-        + f"{shape[4]}$"
-    )
-    code += f"{shape[1]}%H:%M{':%S' if shape[2] else ''}{'%.f' if shape[3] else ''}{shape[4]}"
-    alike = texts.str.contains(exact)
-    frame = texts.to_frame("text").select(pl.when(pl.lit(alike)).then("text"))
-    return frame.to_series().str.to_datetime(code, time_unit="us", strict=False)
 
 
 def _read_slowly(

@@ -7,6 +7,7 @@ from collections import Counter
 import polars as pl
 
 from procezo_assets.raw.local_time import Clock, to_instants
+from procezo_assets.raw.stamp_shapes import read_alike
 
 # RFC 3339 with the liberties of ISO 8601: a blank for T, no seconds, no zone, no time at all.
 _ISO = (
@@ -31,6 +32,16 @@ def parse_timestamps(texts: pl.Series, *, clock: Clock) -> tuple[pl.DataFrame, C
         `timestamp` (cannot be read), `nonexistent_time` or `ambiguous_time` (the local clock
         skipped or repeated it); and how many times a policy settled.
     """
+    return read_alike(
+        texts,
+        date_style="-",
+        order="YMD",
+        clock=clock,
+        otherwise=lambda rest: _read_parts(rest, clock),
+    )
+
+
+def _read_parts(texts: pl.Series, clock: Clock) -> tuple[pl.DataFrame, Counter[str]]:
     groups = (
         texts.rename("text")
         .str.strip_chars()
