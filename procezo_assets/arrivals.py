@@ -19,6 +19,7 @@ from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.plans import Planner, spans
 from procezo_assets.raw.changes import Changes
+from procezo_assets.raw.remarks import device_remarks
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
 
@@ -249,6 +250,7 @@ def _notes(flow: Flow, source: RawSource, changes: Changes) -> list[str]:
     notes += [f"{name}: {error}" for error in source.unreadable.values()]
     if changes.new or changes.changed:
         notes += _refused(source, {*changes.new, *changes.changed})
+        notes += _remarks(source, changes)
     return notes
 
 
@@ -261,6 +263,13 @@ def _refused(source: RawSource, names: Collection[str]) -> list[str]:
     ]
     problem = source.why_no_rows()
     return [*notes, *([str(problem)] if problem is not None else [])]
+
+
+def _remarks(source: RawSource, changes: Changes) -> list[str]:
+    read = {*changes.new, *changes.changed}
+    files = source.files_with_or_without(changes.days)
+    remarks = device_remarks(files[name] for name in sorted(read & files.keys()))
+    return [f"{source.dataset.name}: {remark}" for remark in remarks]
 
 
 def _days_of(ranges: Iterable[Span]) -> set[date]:

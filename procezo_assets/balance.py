@@ -18,6 +18,7 @@ from procezo_assets.freshness import stale_partitions, why_kept
 from procezo_assets.ledger import Ledger
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.files import FileCounts
+from procezo_assets.raw.remarks import file_remarks
 from procezo_assets.raw.source import RawSource
 from procezo_assets.stores.parquet import read_provenance
 
@@ -48,6 +49,7 @@ class FileBalance:
         refused: Why the file is in quarantine as a whole, where it is.
         same_as: The file of the same device with the same bytes, whose rows are taken instead.
         removed: Since when it is known to be gone; None while it is there.
+        remarks: What a person should know of its clock and its zone, a sentence each.
         balanced: Whether every line ended in exactly one place.
     """
 
@@ -67,6 +69,7 @@ class FileBalance:
     refused: str | None
     same_as: str | None
     removed: datetime | None
+    remarks: Sequence[str]
     balanced: bool
 
 
@@ -180,6 +183,7 @@ def _file_balance(counted: FileCounts, removed: datetime | None) -> FileBalance:
         refused=counted.refused,
         same_as=counted.same_as,
         removed=removed,
+        remarks=file_remarks(counted),
         balanced=counted.balanced and sum(counted.days.values()) == counted.rows,
     )
 

@@ -107,6 +107,7 @@ def _print(balance: Balance) -> None:
                         *([counts_text(dict(file.reasons))] if file.reasons else []),
                         *([f"same as {file.same_as}"] if file.same_as else []),
                         *(["gone"] if file.removed else []),
+                        *file.remarks,
                     ]
                 ),
             ]

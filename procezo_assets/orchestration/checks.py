@@ -13,6 +13,7 @@ import dagster as dg
 from procezo_assets.errors import LedgerError, SchemaError
 from procezo_assets.flows import Stage
 from procezo_assets.pipeline import StageDone, StageKept
+from procezo_assets.raw.remarks import device_remarks
 from procezo_assets.runs import DayFailed, RawScanned
 
 SCHEMA = "schema"
@@ -111,7 +112,12 @@ class StageFindings:
         Files are of interest that have rows of the run's days, or no rows at all.
         """
         source = scanned.source
-        for counted in source.files_with_or_without(days).values():
+        files = source.files_with_or_without(days)
+        self.warnings += [
+            {"dataset": source.dataset.name, "warning": remark}
+            for remark in device_remarks(files.values())
+        ]
+        for counted in files.values():
             where = {"dataset": source.dataset.name, "file": counted.file.name}
             if not counted.balanced:
                 self.unbalanced_files.append(counted.file.name)

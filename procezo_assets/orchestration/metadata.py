@@ -15,6 +15,7 @@ from procezo_assets.datasets import PartKey
 from procezo_assets.ledger import Ledger
 from procezo_assets.pipeline import StageDone
 from procezo_assets.plots import day_svg, most_changed_column
+from procezo_assets.raw.remarks import file_remarks
 from procezo_assets.runs import StageLoaded
 
 PLOT_DAYS = 31  # longer runs draw no plots: SQLite stores each byte nearly three times
@@ -62,7 +63,12 @@ def stage_metadata(done: StageDone, *, plot: bool) -> Metadata:
         metadata["raw_files"] = dg.MetadataValue.table(
             [
                 dg.TableRecord(
-                    {"file": one.file.name, "sha256": one.sha256, "rows": one.days[done.day]}
+                    {
+                        "file": one.file.name,
+                        "sha256": one.sha256,
+                        "rows": one.days[done.day],
+                        "remarks": "; ".join(file_remarks(one)),
+                    }
                 )
                 for one in done.raw_files
             ]

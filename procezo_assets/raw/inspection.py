@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ import polars as pl
 from procezo_assets.errors import DialectError, RawFileError
 from procezo_assets.parameters import validated
 from procezo_assets.raw import kv_csv
+from procezo_assets.raw.blocks import LONGEST_LINE
 from procezo_assets.raw.classify import classify, read_fields
 from procezo_assets.raw.containers import OpenedRaw, open_raw
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.raw.files import FileCounts, Limits, RawFile
 from procezo_assets.raw.reader import count_lines
+from procezo_assets.raw.remarks import file_remarks
 from procezo_assets.raw.sniff import first_lines, sniff
 from procezo_assets.raw.tally import BlockLines
 from procezo_assets.treatments.parse import ParseParameters
@@ -122,7 +124,7 @@ def _inspect(path: Path, opened: OpenedRaw, params: ParseParameters, scratch: Pa
         params=flow_parameters(dialect, params),
         columns=columns,
         duplicate_ts=repeats,
-        problems=tuple(_problems(counts, dialect, repeats)),
+        problems=tuple(_problems(counts, repeats)),
         preview=_preview(first[0], dialect, params, columns),
     )
 
@@ -183,7 +185,13 @@ def _timestamps(
         line += len(texts)
         full = frame.filter(pl.col("text").str.strip_chars() != "")
         classified, _ = classify(full, dialect, params)
-        rows = classified.filter(pl.col("problem").is_null())
+        rows = classified.filter(
+            pl.col("problem").is_null(), pl.col("text").str.len_bytes() <= LONGEST_LINE
+        )
+        if params.from_:
+            rows = rows.filter(pl.col("ts") >= params.from_)
+        if params.to:
+            rows = rows.filter(pl.col("ts") < params.to)
         yield rows["ts"].to_physical()
 
 
@@ -206,23 +214,13 @@ def _natural(key: str) -> tuple[str, int, str]:
     return (stem, int(key[len(stem) :] or -1), key)
 
 
-def _problems(counts: FileCounts, dialect: Dialect, repeats: int) -> Iterator[str]:
-    yield from dialect.problems
-    if back := counts.notes.get("out_of_order", 0):
-        step = timedelta(seconds=counts.notes.get("clock_back_s", 0))
-        yield f"the clock jumps back {_times(back)}, at most by {step}"
+def _problems(counts: FileCounts, repeats: int) -> Iterator[str]:
+    yield from file_remarks(counts)
     if repeats:
         yield f"{repeats} {'row repeats' if repeats == 1 else 'rows repeat'} a timestamp"
     if counts.first and counts.first < _CLOCK_NOT_SET:
         yield f"timestamps begin in {counts.first.year}: a clock that was not set?"
     if counts.last and counts.last > datetime.now(UTC):
         yield f"timestamps go on to {counts.last:%Y-%m-%d}, in the future"
-    for name, told in (("ambiguous", "exist twice"), ("nonexistent", "do not exist")):
-        if number := counts.notes.get(name, 0):
-            yield f"{number} local times that {told} were settled by the policy '{name}'"
     for reason, number in counts.quarantined.items():
         yield f"{number} {'line' if number == 1 else 'lines'} in quarantine: {reason}"
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"

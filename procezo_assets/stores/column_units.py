@@ -23,7 +23,7 @@ def schema_with_units(frame: pl.DataFrame, units: Mapping[str, str]) -> pa.Schem
     return pa.schema(
         [
             field.with_metadata({_FIELD_KEY: units[field.name]}) if field.name in units else field
-            for field in frame.to_arrow().schema
+            for field in frame.head(0).to_arrow().schema
         ]
     )
 
