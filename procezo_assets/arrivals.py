@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import date
 from itertools import islice
 
 from procezo_assets.datasets import Dataset, part_files
 from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
-from procezo_assets.plans import Planner, spans
+from procezo_assets.plans import Planner, days_from_to, spans
 from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.remarks import device_remarks
 from procezo_assets.raw.source import RawSource
@@ -25,8 +25,40 @@ from procezo_assets.runs import raw_source, today
 
 Span = tuple[date, date]
 
+# Seconds after which days that were asked for are looked at again, by attempt: a run may have been
+# cancelled, or have failed with what it needs being away. After the last one they are left to the
+# schedule, to a person, or to their next change.
+AGAIN_AFTER = (60.0, 300.0, 1800.0, 7200.0)
+
+# starting a run costs seconds, a day without rows nearly nothing
+_BRIDGED_DAYS = 7
+
+_NAMED_FILES = 20
+
 # days whose results are compared with their raw rows before the time is looked at again
 _COMPARED_AT_ONCE = 31
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """Days that were asked for and have not been seen made.
+
+    Args:
+        first: First day.
+        last: Last day.
+        attempt: How often they have been asked for.
+        since: When, the last time, in seconds since 1970.
+    """
+
+    first: date
+    last: date
+    attempt: int
+    since: float
+
+    @property
+    def due(self) -> float:
+        """When they are to be looked at again."""
+        return self.since + AGAIN_AFTER[min(self.attempt, len(AGAIN_AFTER)) - 1]
 
 
 @dataclass(frozen=True)
@@ -37,11 +69,13 @@ class Memory:
         mark: Up to where the catalog's changes have been taken in; "" is none of them.
         pending: Days that may have to be made.
         untold: Days whose raw files are still to be told of.
+        awaited: Days that were asked for.
     """
 
     mark: str = ""
     pending: tuple[Span, ...] = ()
     untold: tuple[Span, ...] = ()
+    awaited: tuple[Awaited, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +89,7 @@ class Asked:
         stages: The stages that are stale, and those that read them.
         identity: Hash of all that the run's results depend on and of what is there now: the same
             twice is the same request twice.
+        attempt: How often these days have been asked for, this time counted.
     """
 
     dataset: str
@@ -62,6 +97,7 @@ class Asked:
     last: date
     stages: tuple[Stage, ...]
     identity: str
+    attempt: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,7 +133,6 @@ class Look:
         days: The raw files of days that they changed on.
         notes: What a person should know, a sentence each.
         waits: Seconds until the next file that is not still yet may be read; None without such.
-        unfinished: Whether the time was up before all was looked at.
     """
 
     memory: Memory
@@ -105,7 +140,6 @@ class Look:
     days: list[RawDay] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     waits: float | None = None
-    unfinished: bool = False
 
 
 def look(
@@ -116,10 +150,14 @@ def look(
     in_flight: Iterable[Span] = (),
     deadline: float | None = None,
     told_at_once: int = 200,
+    asked_at_once: int = 100,
+    now: float | None = None,
 ) -> Look:
     """Look at the raw files of a dataset, and decide which days are to be made.
 
-    Days of a run that is under way wait for its end, when it shows whether it saw the change.
+    Days of a run that is under way wait for its end, when it shows whether it saw the change; days
+    of a file that is not still yet wait for it. Days that were asked for are looked at again later,
+    whatever became of their run.
 
     Args:
         flow: The flow.
@@ -128,6 +166,8 @@ def look(
         in_flight: Days of runs that are queued or under way.
         deadline: When to stop, on the monotonic clock; the rest is left to the next look.
         told_at_once: How many days at most are told of.
+        asked_at_once: How many runs at most are asked for.
+        now: Seconds since 1970; the clock's where left out.
 
     Raises:
         ProcezoError: Where the dataset cannot be looked at; nothing is forgotten.
@@ -135,28 +175,74 @@ def look(
     source = raw_source(flow, dataset)
     if source is None:
         return Look(memory)
+    now = time.time() if now is None else now
     arrivals = flow.arrivals
     changes = source.scan_changes(
         settle=arrivals.settle_seconds, refresh=60 * arrivals.refresh_minutes, deadline=deadline
     )
     touched = source.touched(memory.mark)
-    in_time = [day for day in touched.days if flow.start <= day <= today()]
-    pending = _days_of(memory.pending) | set(in_time)
-    busy = pending & _days_of(in_flight)
+    in_time = {day for day in touched.days if flow.start <= day <= today()}
+    flying = list(in_flight)
+    due, awaited = _due_again(memory.awaited, _days_of(flying), now)
+    attempts = {day: one.attempt for one in memory.awaited for day in _from_to(one)}
+    pending = _days_of(memory.pending) | in_time | due
+    attempts = {day: 0 if day in in_time else attempts.get(day, 0) for day in pending}
+    given_up = {day for day in due if attempts[day] >= len(AGAIN_AFTER)}
+    busy = (pending & _days_of(flying)) | _written(source, pending, changes)
+    if any(_fit_is_due(flow, dataset, stage) for stage in flow.stages) and (changes.left or flying):
+        busy = set(pending)  # a fit is made from all there is, once
     asked, late = _asked(flow, dataset, source, sorted(pending - busy), deadline)
-    untold = sorted(_days_of(memory.untold) | set(in_time), reverse=True)
+    lost = [one for one in asked if given_up.intersection(_from_to((one.first, one.last)))]
+    asked = [
+        replace(one, attempt=1 + max(attempts.get(day, 0) for day in _from_to(one)))
+        for one in asked
+        if one not in lost
+    ]
+    later = _days_of((one.first, one.last) for one in asked[asked_at_once:])
+    asked = asked[:asked_at_once]
+    untold = sorted(_days_of(memory.untold) | in_time, reverse=True)
     return Look(
         Memory(
             mark=touched.mark,
-            pending=tuple(spans(sorted(busy | late))),
+            pending=tuple(spans(sorted(busy | late | later))),
             untold=tuple(spans(sorted(untold[told_at_once:]))),
+            awaited=(
+                *_without(awaited, {day for one in asked for day in _from_to(one)}),
+                *(Awaited(one.first, one.last, one.attempt, now) for one in asked),
+            ),
         ),
         asked=asked,
         days=[_raw_day(source, day) for day in untold[:told_at_once]],
-        notes=_notes(flow, source, changes),
+        notes=[*_notes(flow, source, changes), *(_given_up(flow, one) for one in lost)],
         waits=min(changes.waiting.values(), default=None),
-        unfinished=bool(changes.left or late),
     )
+
+
+def _due_again(
+    awaited: Iterable[Awaited], flying: set[date], now: float
+) -> tuple[set[date], list[Awaited]]:
+    """The asked days that it is time to look at again, and those that it is not."""
+    due: set[date] = set()
+    later: list[Awaited] = []
+    for one in awaited:
+        if now < one.due or flying & set(_from_to(one)):
+            later.append(one)
+        else:
+            due.update(_from_to(one))
+    return due, later
+
+
+def _without(awaited: Iterable[Awaited], asked: set[date]) -> list[Awaited]:
+    return [one for one in awaited if not asked & set(_from_to(one))]
+
+
+def _written(source: RawSource, days: Iterable[date], changes: Changes) -> set[date]:
+    """The days with rows of a file that is not still yet, which a run has read half-written."""
+    if not changes.waiting:
+        return set()
+    return {
+        day for day in days if any(one.file.name in changes.waiting for one in source.files_of(day))
+    }
 
 
 def _asked(
@@ -168,18 +254,30 @@ def _asked(
     source.load_digests(days)
     if any(_fit_is_due(flow, dataset, stage) for stage in flow.stages):
         # a fit is made from all the days that its run brings
-        stages = {day: _all(flow) for day in _from_to(days[0], days[-1])}
+        stages = dict.fromkeys(days_from_to(days[0], days[-1]), _all(flow))
         ranges, late = [(days[0], days[-1])], set[date]()
     else:
         stages, late = _stale_stages(flow, dataset, source, days, deadline)
-        ranges = spans(sorted(stages))
+        ranges = _bridged(source, spans(sorted(stages)))
     asked = []
     for first, last in ranges:
-        here = set[str]().union(*(stages[day] for day in _from_to(first, last)))
+        here = set[str]().union(*(stages.get(day, ()) for day in days_from_to(first, last)))
         chosen = tuple(stage for stage in flow.stages if stage.name in here)
         identity = _identity(flow, dataset, source, first, last)
         asked.append(Asked(dataset.name, first, last, chosen, identity))
     return asked, late
+
+
+def _bridged(source: RawSource, ranges: Sequence[Span]) -> list[Span]:
+    """Join ranges with a few days between them, where those have no rows."""
+    joined: list[Span] = []
+    for first, last in ranges:
+        between = days_from_to(joined[-1][1], first)[1:-1] if joined else []
+        if joined and len(between) <= _BRIDGED_DAYS and not any(map(source.rows_of, between)):
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    return joined
 
 
 def _stale_stages(
@@ -197,7 +295,7 @@ def _stale_stages(
         if deadline is not None and time.monotonic() > deadline:
             return stale, {*chunk, *waiting}
         for plan in planner.plans(None, None, only_stale=True, touched=chunk, source=source):
-            for day in _from_to(plan.first, plan.last):
+            for day in days_from_to(plan.first, plan.last):
                 stale.setdefault(day, set()).update(stage.name for stage in plan.stages)
     return stale, set()
 
@@ -218,7 +316,7 @@ def _identity(flow: Flow, dataset: Dataset, source: RawSource, first: date, last
     for stage in flow.stages:
         version = f"{stage.treatment.name} {stage.treatment.version}"
         parts.append(f"{stage.name} {version} {flow.parameters_hash(stage, dataset.name)}")
-    for day in _from_to(first, last):
+    for day in days_from_to(first, last):
         parts.append(source.identity(day))
         if flow.source is not None:
             found = part_files(dataset.stage(flow.source.output), day).values()
@@ -245,7 +343,9 @@ def _notes(flow: Flow, source: RawSource, changes: Changes) -> list[str]:
         "keep": "its days stay as they are until it is back",
         "drop": "its days are made again without it",
     }[flow.arrivals.removed]
-    notes = [f"{name}: raw file {gone} is gone; {fate}" for gone in changes.removed]
+    # whoever looked first: a run, a command or this
+    removed = dict.fromkeys([*changes.removed, *islice(source.missing, _NAMED_FILES)])
+    notes = [f"{name}: raw file {gone} is gone; {fate}" for gone in removed]
     notes += [f"{name}: raw file {back} is back" for back in changes.returned]
     notes += [f"{name}: {error}" for error in source.unreadable.values()]
     if changes.new or changes.changed:
@@ -272,9 +372,18 @@ def _remarks(source: RawSource, changes: Changes) -> list[str]:
     return [f"{source.dataset.name}: {remark}" for remark in remarks]
 
 
+def _given_up(flow: Flow, one: Asked) -> str:
+    return (
+        f"{one.dataset}: {one.first} to {one.last} could not be made in {len(AGAIN_AFTER)} runs; "
+        f"when the cause is gone: procezo flow {flow.name} --last"
+    )
+
+
 def _days_of(ranges: Iterable[Span]) -> set[date]:
-    return {day for first, last in ranges for day in _from_to(first, last)}
+    return {day for first, last in ranges for day in days_from_to(first, last)}
 
 
-def _from_to(first: date, last: date) -> list[date]:
-    return [first + timedelta(days=place) for place in range((last - first).days + 1)]
+def _from_to(span: Span | Awaited | Asked) -> list[date]:
+    if isinstance(span, tuple):
+        return days_from_to(*span)
+    return days_from_to(span.first, span.last)

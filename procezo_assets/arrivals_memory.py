@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from procezo_assets.arrivals import Memory, Span
+from procezo_assets.arrivals import Awaited, Memory, Span
 
 # a tick may be evaluated by the UI too, for a look at what it would do
 _KEPT = 4
@@ -51,8 +51,8 @@ class Memories:
             values = json.loads((self._folder / f"{cursor}.json").read_bytes())
             return FlowMemory(
                 {
-                    name: Memory(mark, _spans(pending), _spans(untold))
-                    for name, (mark, pending, untold) in values["datasets"].items()
+                    name: Memory(mark, _spans(pending), _spans(untold), _awaited(awaited))
+                    for name, (mark, pending, untold, awaited) in values["datasets"].items()
                 },
                 values["turn"],
             )
@@ -70,7 +70,12 @@ class Memories:
             The cursor that names it; the same for the same memory.
         """
         datasets = {
-            name: [one.mark, _texts(one.pending), _texts(one.untold)]
+            name: [
+                one.mark,
+                _texts(one.pending),
+                _texts(one.untold),
+                [[str(a.first), str(a.last), a.attempt, round(a.since)] for a in one.awaited],
+            ]
             for name, one in sorted(memory.datasets.items())
         }
         text = json.dumps({"datasets": datasets, "turn": memory.turn}, separators=(",", ":"))
@@ -93,6 +98,13 @@ class Memories:
 
 def _spans(texts: Iterable[Sequence[str]]) -> tuple[Span, ...]:
     return tuple((date.fromisoformat(first), date.fromisoformat(last)) for first, last in texts)
+
+
+def _awaited(rows: Iterable[tuple[str, str, int, float]]) -> tuple[Awaited, ...]:
+    return tuple(
+        Awaited(date.fromisoformat(first), date.fromisoformat(last), attempt, since)
+        for first, last, attempt, since in rows
+    )
 
 
 def _texts(spans: Iterable[Span]) -> list[list[str]]:

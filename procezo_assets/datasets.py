@@ -99,7 +99,7 @@ class Home:
     def _find_datasets(self, folder: Path, prefix: str) -> Iterator[str]:
         try:
             entries = [entry for entry in os.scandir(folder) if entry.is_dir()]
-        except FileNotFoundError:
+        except OSError:  # gone, or nobody's business: no dataset of ours
             return
         if prefix and not is_dataset_name(prefix):
             return  # also the end of links that go in circles
@@ -154,6 +154,10 @@ class Dataset:
     def lock(self, day: date) -> Path:
         """The file that runs lock while they work on a day of this dataset."""
         return self.home.state / "locks" / self.name / f"{day}.lock"
+
+    def fit_lock(self, output: str) -> Path:
+        """The file that runs lock while they make or choose the fit of a stage."""
+        return self.home.state / "locks" / self.name / f"fit-{output}.lock"
 
 
 class PartKey(NamedTuple):

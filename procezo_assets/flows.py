@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,9 @@ from procezo_assets.treatments.model import Treatment
 RAW_STAGE = "raw"
 
 
+_CRON_FIELDS = 5
+
+
 class Schedule(BaseModel):
     """When a flow runs by itself."""
 
@@ -36,10 +39,16 @@ class Schedule(BaseModel):
     @field_validator("cron")
     @classmethod
     def _is_cron(cls, value: str) -> str:
-        from croniter import croniter  # noqa: PLC0415 - only flows with a schedule need it
+        # only flows with a schedule need it
+        from croniter import CroniterBadDateError, croniter  # noqa: PLC0415
 
-        if not croniter.is_valid(value):
+        fields = _CRON_FIELDS if not value.startswith("@") else 1
+        if len(value.split()) != fields or not croniter.is_valid(value):
             raise ValueError(f"'{value}' is no cron expression (such as '0 3 * * *')")
+        try:
+            croniter(value, datetime.now(UTC)).get_next()
+        except CroniterBadDateError:
+            raise ValueError(f"'{value}' never comes (such as '0 3 * * *')") from None
         return value
 
 

@@ -51,6 +51,11 @@ def spans(days: Sequence[date], *, bridged: int = 0) -> list[tuple[date, date]]:
     return ranges
 
 
+def days_from_to(first: date, last: date) -> list[date]:
+    """List the days from one to another, both included."""
+    return [first + timedelta(days=place) for place in range((last - first).days + 1)]
+
+
 @dataclass(frozen=True)
 class Planner:
     """Works out which runs a dataset needs.
@@ -150,7 +155,7 @@ class Planner:
         ]
         plans: list[Plan] = []
         ranges = spans(sorted({one.day for one in stale}))
-        if any(self._fit_is_due(stage) for stage in affected_stages(self.flow, self.stages, stale)):
+        if any(self.fit_is_due(stage) for stage in affected_stages(self.flow, self.stages, stale)):
             # the fit is made from all days, so that all go through a stage before any goes on
             return self._split(ranges, affected_stages(self.flow, self.stages, stale), tuple(stale))
         for start, end in ranges:
@@ -168,7 +173,7 @@ class Planner:
         """One run a range; where a fit is due, all ranges up to it before any goes through it."""
         phases: list[list[Stage]] = [[]]
         for stage in stages:
-            if len(ranges) > 1 and phases[-1] and self._fit_is_due(stage):
+            if len(ranges) > 1 and phases[-1] and self.fit_is_due(stage):
                 phases.append([])
             phases[-1].append(stage)
         return [
@@ -191,7 +196,8 @@ class Planner:
             return self.refit and bool(fitted)
         return self.refit or any(self._wants_fit(stage) for stage in fitted)
 
-    def _fit_is_due(self, stage: Stage) -> bool:
+    def fit_is_due(self, stage: Stage) -> bool:
+        """Tell whether a run through a stage would make its fit."""
         if stage.treatment.fit is None:
             return False
         missing = not has_fit(self.dataset.stage(stage.output))

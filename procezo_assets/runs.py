@@ -261,7 +261,10 @@ class _DatasetRun:
         """Make or find a stage's fit; without one, its days fail when they come to it."""
         folder = self.dataset.stage(stage.output)
         try:
-            found = self._make_fit(stage) if self._fit_is_due(stage) else current_fit(folder)
+            lock = self.dataset.fit_lock(stage.output)
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock):  # another run may be making it from the same days
+                found = self._make_fit(stage) if self._fit_is_due(stage) else current_fit(folder)
         except FitError as error:
             self.context.fits[stage.name] = error
         except (Exception, SystemExit) as error:  # noqa: BLE001 - told of by each day

@@ -9,7 +9,8 @@ from datetime import date, timedelta
 import pytest
 from core_home import CLEAN, D1, D2, D3, NORMALIZE, PARSE, RESAMPLE, CoreHome, lines
 
-from procezo_assets.arrivals import Memory, look
+from procezo_assets.arrivals import AGAIN_AFTER, Memory, look
+from procezo_assets.runs import raw_source
 
 STILL = {"settle_seconds": 0}
 
@@ -49,7 +50,7 @@ def looker(home):
 
 
 def test_contiguous_days_are_asked_for_together_and_once(home, looker):
-    later = D3 + timedelta(days=5)
+    later = D3 + timedelta(days=30)
     home.raw_days(D1, D2, D3, later)
     assert looker.look() == [(D1, D3), (later, later)]
     assert looker.look() == []
@@ -234,10 +235,83 @@ def test_raw_files_are_told_of_by_day_newest_first(home, looker):
     assert looker.found.days == []
 
 
+def test_a_few_days_without_rows_are_bridged_and_days_with_rows_are_not(home, looker):
+    gap, far = D1 + timedelta(days=4), D1 + timedelta(days=8)
+    home.raw_days(D1, gap, far)
+    assert looker.look() == [(D1, far)]
+    looker.run()
+    home.raw_days(D1, far, level=200)
+    looker.look()
+    assert looker.look() == [] or looker.asked
+    assert {(one.first, one.last) for one in looker.asked[1:]} == {(D1, D1), (far, far)}
+
+
+def test_days_whose_run_never_came_to_its_end_are_asked_for_again_and_not_for_ever(home, looker):
+    home.raw_days(D1)
+    now = time.time()
+    assert looker.look(now=now) == [(D1, D1)]
+    assert looker.look(now=now + AGAIN_AFTER[0] - 1) == []
+    for attempt, seconds in enumerate(AGAIN_AFTER[:-1], 2):
+        now += seconds
+        assert looker.look(now=now, in_flight=[(D1, D1)]) == []
+        assert looker.look(now=now) == [(D1, D1)]
+        assert looker.found.asked[0].attempt == attempt
+    now += AGAIN_AFTER[-1]
+    assert looker.look(now=now) == []
+    assert "--last" in looker.found.notes[-1]
+    assert looker.look(now=now + 10 * AGAIN_AFTER[-1]) == []
+
+    home.raw_days(D1, level=200)  # new content begins anew
+    assert looker.look(now=now) == [(D1, D1)]
+    assert looker.found.asked[0].attempt == 1
+
+
+def test_days_that_were_made_are_not_asked_for_again(home, looker):
+    home.raw_days(D1, D2)
+    now = time.time()
+    looker.look(now=now)
+    looker.run()
+    assert looker.look(now=now + AGAIN_AFTER[0]) == []
+    assert looker.memory.awaited == ()
+
+
+def test_what_a_run_read_of_a_file_that_is_being_written_waits_until_it_is_still(home):
+    looker = Looker(home, home.flow(PARSE, settle_seconds=60))
+    path = home.raw("x_pil-90.csv", "".join(lines(D1)))
+    looker.look()
+    path.write_text("".join(lines(D1) + lines(D2)))
+    home.run(looker.flow, D1)
+    path.write_text("".join(lines(D1) + lines(D2) + lines(D3)))
+    assert looker.look() == []
+    assert looker.found.waits is not None
+
+
+def test_a_fit_waits_for_the_runs_that_are_under_way(home):
+    looker = Looker(home, home.flow(PARSE, CLEAN, RESAMPLE, NORMALIZE, **STILL))
+    home.raw_days(D1, D2)
+    assert looker.look(in_flight=[(D1, D1)]) == []
+    assert looker.look() == [(D1, D2)]
+
+
+def test_more_runs_than_may_be_asked_for_at_once_are_left_for_the_next_look(home, looker):
+    home.raw_days(D1, D1 + timedelta(days=30), D1 + timedelta(days=60))
+    assert len(looker.look(asked_at_once=2)) == 2
+    assert len(looker.look(asked_at_once=2)) == 1
+
+
+def test_a_removed_file_is_told_of_whoever_noticed_first(home, looker):
+    home.raw_days(D1, D2)
+    looker.look()
+    looker.run()
+    (looker.dataset.raw / f"x_pil-90_{D1}.csv").unlink()
+    raw_source(looker.flow, looker.dataset).scan()
+    looker.look()
+    assert any("is gone" in note for note in looker.found.notes)
+
+
 def test_what_there_is_no_time_for_is_left_to_the_next_look(home, looker):
     home.raw_days(D1, D2)
     looker.look(deadline=time.monotonic() - 1)
-    assert looker.found.unfinished
     assert looker.asked == []
     assert looker.look() == [(D1, D2)]
 

@@ -233,3 +233,11 @@ def test_paths_of_a_dataset(home):
     assert dataset.stage("20_clean") == home.path / "datasets/lab/A/20_clean"
     assert dataset.quarantine("valvo") == home.path / "datasets/lab/A/quarantine/valvo"
     assert dataset.lock(DAY) == home.path / ".procezo/locks/lab/A/2026-01-25.lock"
+
+
+def test_a_folder_that_cannot_be_opened_hides_no_other_dataset(tmp_path):
+    home = Home(tmp_path)
+    home.dataset("open").raw.mkdir(parents=True)
+    # a name that is too long cannot be opened by anybody, root included
+    (home.datasets / "loop").symlink_to(home.datasets / "loop")
+    assert home.dataset_names() == ["open"]

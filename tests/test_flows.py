@@ -315,6 +315,8 @@ MISTAKES = [
     ({"params": {"from": "0001-01-01T00:00:00+05:00"}}, "'from'"),
     ({"start": "2026-02-30"}, "f.json: parameter 'start'"),
     ({"schedule": "every day"}, "'every day' is no cron expression"),
+    ({"schedule": "0 0 3 * * *"}, "'0 0 3 * * *' is no cron expression"),
+    ({"schedule": "0 3 30 2 *"}, "'0 3 30 2 *' never comes"),
     ({"schedule": {"cron": "0 3 * * *", "tz": "UTC"}}, "unknown parameter 'schedule.tz'"),
     (
         {"schedule": {"cron": "0 3 * * *", "timezone": "Europe/Pari"}},

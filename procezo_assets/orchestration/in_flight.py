@@ -21,6 +21,7 @@ _STARTED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 # Dagster's own commands do not say whether their process is still there
 _BELIEVED = timedelta(hours=1)
+_LAUNCHED_WITHIN = timedelta(minutes=5)
 
 
 def days_in_flight(instance: dg.DagsterInstance, flow: Flow) -> dict[str, list[tuple[date, date]]]:
@@ -29,10 +30,15 @@ def days_in_flight(instance: dg.DagsterInstance, flow: Flow) -> dict[str, list[t
     records = instance.get_run_records(dg.RunsFilter(statuses=[*_QUEUED, *_STARTED]))
     for record in records:
         run = record.dagster_run
-        days = tagged_days(run.tags)
-        if days is None or not is_run_of(run, flow):
+        days = tagged_days(run.tags) if is_run_of(run, flow) else None
+        if days is None:
             continue
-        if run.status in _QUEUED or _works(run.run_id, record.start_time):
+        if run.status == dg.DagsterRunStatus.NOT_STARTED:
+            # where its launch failed it stays so for ever
+            lives = datetime.now(UTC) - record.create_timestamp < _LAUNCHED_WITHIN
+        else:
+            lives = run.status in _QUEUED or _works(run.run_id, record.start_time)
+        if lives:
             dataset, first, last = days
             found[dataset].append((first, last))
     return found

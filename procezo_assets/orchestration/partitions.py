@@ -87,8 +87,11 @@ def tagged_days(tags: Mapping[str, str]) -> tuple[str, date, date] | None:
     end = tags.get(RANGE_END) or start
     if not start or not end:
         return None
-    dataset, first = partition_of(start)
-    return dataset, first, partition_of(end)[1]
+    try:
+        dataset, first = partition_of(start)
+        return dataset, first, partition_of(end)[1]
+    except ValueError:  # of somebody else's partitions
+        return None
 
 
 def register_datasets(home: Home, flows: Iterable[Flow]) -> None:

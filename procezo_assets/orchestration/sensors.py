@@ -84,6 +84,7 @@ class _Tick:
         self.notes: list[str] = []
         self._instance = instance
         self._deadline = time.monotonic() + _SECONDS
+        self._started = time.time()
         self._asked: list[Asked] = []
         self._days: list[RawDay] = []
         self._new: list[str] = []
@@ -96,6 +97,11 @@ class _Tick:
         known = set(self._instance.get_dynamic_partitions(dataset_partitions_name(self.flow)))
         self._new = [name for name in names if name not in known]
         self._flight = days_in_flight(self._instance, self.flow)
+        self.notes += [
+            f"{name}: its raw files are gone, its results stay"
+            for name in self.memory.datasets
+            if name not in names
+        ]
         self.memory.datasets = {
             name: memory for name, memory in self.memory.datasets.items() if name in set(names)
         }
@@ -113,8 +119,9 @@ class _Tick:
                 return
             try:
                 found = self._look(name)
-            except (ProcezoError, OSError) as error:
-                self.notes.append(f"{name}: {error}")
+            except Exception as error:  # noqa: BLE001 - one dataset's trouble is never another's
+                told = error if isinstance(error, ProcezoError) else repr(error)
+                self.notes.append(f"{name}: {told}")
                 continue
             self.memory.datasets[name] = found.memory
             self.notes += found.notes
@@ -132,6 +139,7 @@ class _Tick:
             in_flight=self._flight.get(name, ()),
             deadline=self._deadline,
             told_at_once=max(0, _EVENTS_A_TICK - len(self._days)),
+            asked_at_once=_RUNS_A_TICK - len(self._asked),
         )
 
     def result(self, *, cursor: str) -> dg.SensorResult:
@@ -163,7 +171,8 @@ class _Tick:
                 asked.dataset,
                 asked.first,
                 asked.last,
-                run_key=asked.identity,
+                # never that of an earlier run: Dagster would pass over the request
+                run_key=f"{asked.identity} {asked.attempt} {self._started:.0f}",
                 assets=None if whole else keys,
             )
 
