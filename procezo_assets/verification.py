@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -28,6 +28,7 @@ from procezo_assets.raw.fixed import DIALECT_FILE
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import DayFailed, Work, raw_source, run, today
 from procezo_assets.scratch import scratch_folder
+from procezo_assets.stores.parquet import read_provenance
 
 # days made again before they are compared and removed: the scratch folder never holds more
 _DAYS_AT_ONCE = 31
@@ -88,6 +89,13 @@ class Verified:
     first: Difference | None = None
     unverifiable: dict[date, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def identical(self) -> bool | None:
+        """Whether nothing differs; None where nothing could be compared."""
+        if self.first is None and not any(stage.files for stage in self.stages.values()):
+            return None
+        return self.first is None
 
     def add(self, difference: Difference) -> None:
         """Count a difference."""
@@ -298,10 +306,12 @@ class Verification:
         remembered = self._remembered(source, kept)
         gone: dict[date, str] = {}
         for day in kept:
-            # a catalog may have been lost, but a device without any raw row tells as well
-            devices = {key.device for key in part_files(folder, day)}
-            devices -= {counted.file.device for counted in source.files_of(day)}
-            names = remembered.get(day) or sorted(devices)
+            names = remembered.get(day)
+            files = part_files(folder, day)
+            if not names and _as_written(files.values()):
+                # a catalog may have been lost, but a device without any raw row tells as well
+                devices = {key.device for key in files}
+                names = sorted(devices - {one.file.device for one in source.files_of(day)})
             if names and source.unreadable_on(day) is None:
                 gone[day] = f"raw file gone ({', '.join(names)})"
         return gone
@@ -331,3 +341,9 @@ class Verification:
         for stage in self.stages:
             for folder in self.copy.stage(stage.output).glob("domain=*"):
                 shutil.rmtree(folder)
+
+
+def _as_written(paths: Collection[Path]) -> bool:
+    """Whether the files of a day are as many as the run that wrote them wrote, none added."""
+    footers = [read_provenance(path) for path in paths]
+    return all(footer is not None and footer.parts == len(paths) for footer in footers)

@@ -264,6 +264,26 @@ def test_a_day_with_one_of_two_files_gone_is_known_by_the_catalog(home, flow):
     assert everything(home) == before
 
 
+def test_a_file_of_a_device_that_was_never_there_is_extra_and_hides_nothing(home, flow):
+    rewrite(home, "20_clean", D2, lambda frame: frame.with_columns(m0=pl.col("m0") + 1))
+    _, path = part(home, "10_parsed", D2)
+    shutil.copy(path, path.with_name(path.name.replace("pil-90", "stray")))
+
+    verified = verify(home, flow)
+
+    assert verified.unverifiable == {}
+    assert verified.differences > 1
+    assert "stray" in verified.first.file
+    assert verified.first.what.startswith("is extra")
+    assert verified.identical is False
+
+
+def test_where_nothing_can_be_compared_nothing_is_identical(home, flow):
+    home.home.dataset("DS").raw.joinpath(f"x_pil-90_{D2}.csv").unlink()
+
+    assert verify(home, flow, first=D2, last=D2).identical is None
+
+
 def test_a_file_that_moved_is_not_gone(home, flow):
     raw = home.home.dataset("DS").raw
     old = raw / f"x_pil-90_{D2}.csv"

@@ -35,8 +35,8 @@ def verify(
     """Make the files of FLOW again in a scratch folder, and compare them byte by byte.
 
     All raw files are read anew, fits are applied as they are, and nothing in the home changes.
-    Databases, exports and quarantine are not compared. Exit code 1 where anything differs; the
-    first difference is named.
+    Databases, exports and quarantine are not compared. Exit code 1 where anything differs, or
+    nothing could be compared; the first difference is named.
     """
     if first and last and first > last:
         raise click.UsageError(f"--from {first} is after --to {last}")
@@ -59,6 +59,12 @@ def verify(
     if differing:
         total = sum(one.differences for one in found.values())
         raise PartitionError(_told(differing[0], total), differing[0].remedy)
+    unknown = [name for name, one in found.items() if one.unverifiable and one.identical is None]
+    if unknown:
+        raise PartitionError(
+            f"nothing of dataset '{unknown[0]}' could be compared",
+            "bring its raw files back, or name other days",
+        )
 
 
 def _told(first: Difference, total: int) -> str:
@@ -71,7 +77,7 @@ def _record(flow: Flow, dataset: str, one: Verified) -> dict[str, Any]:
     return {
         "flow": flow.name,
         "dataset": dataset,
-        "identical": one.first is None,
+        "identical": one.identical,
         "first": one.days[0] if one.days else None,
         "last": one.days[-1] if one.days else None,
         "days": len(one.days),

@@ -60,8 +60,9 @@ def import_dataset(
 ) -> Imported:
     """Restore a dataset, its flows and treatments.
 
-    All is unpacked and compared with the manifest in a scratch folder; then flows and treatments
-    are put in their places, and last the dataset, in one step.
+    All is unpacked and compared with the manifest in a scratch folder; then the dataset is put in
+    its place in one step, and last treatments and flows. What these replace stays beside them, its
+    name ending in `.bak`.
 
     Args:
         home: The home to restore in.
@@ -80,12 +81,18 @@ def import_dataset(
         if CATALOG in manifest.members:
             catalog = _catalog_rows(archive, (scratch / CATALOG).read_bytes())
         (scratch / DATASET / RAW_FOLDER).mkdir(parents=True, exist_ok=True)
-        for name in changed:
-            write_atomically(home.path / name, (scratch / name).read_bytes())
         target = home.dataset(manifest.dataset).path
         target.parent.mkdir(parents=True, exist_ok=True)
         (scratch / DATASET).rename(target)
+        for name in changed:
+            _place(home.path / name, (scratch / name).read_bytes())
     return Imported(manifest, tuple(changed), catalog)
+
+
+def _place(path: Path, data: bytes) -> None:
+    if path.is_file():
+        shutil.copy2(path, path.with_name(f"{path.name}.bak"))
+    write_atomically(path, data)
 
 
 def _refuse(home: Home, manifest: Manifest) -> None:

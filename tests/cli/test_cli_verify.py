@@ -91,3 +91,16 @@ def test_ctrl_c_leaves_nothing(home):
     assert said.splitlines()[-1].startswith("procezo: interrupted")
     assert list(scratch.iterdir()) == []
     assert home.digests() == before
+
+
+def test_it_ends_with_1_where_nothing_could_be_compared(ran):
+    for path in ran.stage("00_raw").glob(f"*{DAYS[1]}*"):
+        path.unlink()
+    only = ("--from", DAYS[1], "--to", DAYS[1])
+
+    ended = ran.procezo("verify", "small", *only, "--format", "json")
+
+    assert ended.code == 1
+    assert ended.json[0]["identical"] is None
+    assert "nothing of dataset 'DS-1' could be compared" in ended.error
+    assert ran.procezo("verify", "small").code == 0

@@ -230,6 +230,21 @@ def test_what_exists_is_refused(home, flow, empty):
     assert "--replace-flows" in refused(empty, path)
     import_dataset(empty.home, path, replace_flows=True)
     assert (empty.home.flows / "f.json").read_bytes() == flow.path.read_bytes()
+    assert (empty.home.flows / "f.json.bak").read_text() == "{}"
+
+
+def test_no_flow_is_replaced_before_the_dataset_is_there(home, flow, empty, monkeypatch):
+    path = export(home, flow).path
+    seen = []
+    monkeypatch.setattr(
+        importing,
+        "write_atomically",
+        lambda *_: seen.append(empty.home.dataset("DS").raw.is_dir()),
+    )
+
+    import_dataset(empty.home, path)
+
+    assert seen == [True]
 
 
 def test_identical_flows_are_no_trouble(home, flow, empty):
