@@ -68,6 +68,7 @@ def test_the_shipped_files_are_those_that_new_homes_start_with():
     templates = ROOT / "procezo_assets" / "templates"
     for shipped, template in (
         ("dagster.yaml", "dagster.yaml"),
+        ("workspace.yaml", "workspace.yaml"),
         ("flows/valvometry.json", "valvometry.json"),
     ):
         assert (ROOT / shipped).read_bytes() == (templates / template).read_bytes()

@@ -12,6 +12,7 @@ import click
 from procezo_assets.cli.home import JsonObject, current_home
 from procezo_assets.datasets import Dataset, raw_files
 from procezo_assets.errors import DatasetError, FlowError
+from procezo_assets.templates import place
 
 
 @click.command()
@@ -51,12 +52,20 @@ def init(dataset: str, name: str | None, like: Path | None, given: dict[str, Any
     if path.exists():
         raise FlowError(f"{path} is already there", "name another with --flow")
     like = like or _first_raw_file(made)
-    template = _fitting(name, dataset, like, given) if like else valvometry_template(name, dataset)
+    problems: tuple[str, ...] = ()
+    if like:
+        template, problems = _fitting(name, dataset, like, given)
+    else:
+        template = valvometry_template(name, dataset)
     made.raw.mkdir(parents=True, exist_ok=True)
     home.flows.mkdir(exist_ok=True)
+    for shipped in ("dagster.yaml", "workspace.yaml"):  # so that `dagster dev` can be started here
+        place(shipped, home.path / shipped)
     path.write_text(json.dumps(template, indent=2, ensure_ascii=False) + "\n")
     click.echo(f"{made.raw.relative_to(home.path)}")
     click.echo(f"{path.relative_to(home.path)}")
+    for problem in problems:
+        click.echo(f"note: {problem}", err=True)
     click.echo(_advice(name, like), err=True)
 
 
@@ -64,11 +73,14 @@ def _first_raw_file(dataset: Dataset) -> Path | None:
     return next(iter(raw_files(dataset)), None)
 
 
-def _fitting(name: str, dataset: str, like: Path, given: dict[str, Any]) -> dict[str, Any]:
+def _fitting(
+    name: str, dataset: str, like: Path, given: dict[str, Any]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     from procezo_assets.flow_templates import fitting_template  # noqa: PLC0415 - loads Polars
     from procezo_assets.raw.inspection import inspect_file  # noqa: PLC0415
 
-    return fitting_template(name, dataset, inspect_file(like, given), given)
+    found = inspect_file(like, given)
+    return fitting_template(name, dataset, found, given), found.problems
 
 
 def _advice(name: str, like: Path | None) -> str:

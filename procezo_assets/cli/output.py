@@ -21,6 +21,15 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
 
 
+def printable(text: str, *, longest: int = 80) -> str:
+    """A text from a file, so that it cannot steer the terminal: one line, cut, escapes shown."""
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in cut
+    )
+
+
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = ""
 ) -> None:

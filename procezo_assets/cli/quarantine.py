@@ -16,7 +16,7 @@ from procezo_assets.cli.home import (
     load,
     reading_flows,
 )
-from procezo_assets.cli.output import print_json, print_table
+from procezo_assets.cli.output import print_json, print_table, printable
 from procezo_assets.datasets import Dataset, Home
 from procezo_assets.errors import PartitionError
 from procezo_assets.flows import Flow
@@ -99,7 +99,8 @@ def _print(shown: dict[str, Any]) -> None:
                 reason["lines"],
                 reason["files"],
                 "\n".join(
-                    f"{one['file']}:{one['line']}: {one['text']}" for one in reason["examples"]
+                    f"{one['file']}:{one['line']}: {printable(one['text'])}"
+                    for one in reason["examples"]
                 ),
             ]
             for reason in shown["reasons"]

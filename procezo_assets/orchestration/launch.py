@@ -119,6 +119,7 @@ def prepare_instance(home: Home) -> None:
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     if Path(os.environ["DAGSTER_HOME"]) == home.path:
         place("dagster.yaml", home.path / "dagster.yaml")
+        place("workspace.yaml", home.path / "workspace.yaml")  # what `dagster dev` looks for
 
 
 def launch(

@@ -34,6 +34,8 @@ from procezo_assets.orchestration.running import (
 
 _SERVER = "procezo_assets.orchestration.run_server"
 
+_SERVER_ENDS_WITHIN = 20.0
+
 # forks of a process with libraries of Apple's loaded may crash there
 _FORKS = sys.platform == "linux"
 
@@ -119,9 +121,12 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
         """Let the server go; runs that it started go on."""
         with self._lock:
             if self._server is not None and self._server.stdin is not None:
-                self._server.stdin.close()
-                self._server.terminate()
-                self._server.wait()
+                self._server.stdin.close()  # it ends when it has started what it was asked for
+                try:
+                    self._server.wait(_SERVER_ENDS_WITHIN)
+                except subprocess.TimeoutExpired:
+                    self._server.terminate()
+                    self._server.wait()
             self._server = None
 
     def _ask(self, line: str) -> None:

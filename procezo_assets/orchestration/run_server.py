@@ -50,7 +50,10 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for name in _PRELOADED:
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except ImportError as error:  # it is only slower without; what is needed, the run says
+            sys.stderr.write(f"procezo: {name} cannot be imported beforehand: {error}\n")
     for line in sys.stdin:
         if os.fork() == 0:
             signal.signal(signal.SIGINT, signal.default_int_handler)
