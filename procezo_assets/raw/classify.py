@@ -16,6 +16,12 @@ from procezo_assets.raw.stamps import StampStyle, read_stamps
 from procezo_assets.raw.timestamps import parse_timestamps
 from procezo_assets.treatments.parse import ParseParameters, claims
 
+# What ends lines elsewhere stands within this one: rows that are glued together.
+_INNER_CR = r"\r[^\r]"
+
+# The reason of lines from a header on that names other columns than the file's first.
+OTHER_HEADER = "other_header"
+
 # Words that stand for no value in what loggers and spreadsheets write, whatever is declared.
 NULL_WORDS = ("na", "n/a", "#n/a", "nan", "null", "none", "-", "--", "---")
 
@@ -59,18 +65,25 @@ def classify(
         dialect.date_style,
         dialect.date_orders[0],
         dialect.zone_words,
+        zoned=dialect.timezone_from == "timestamps",
     )
     stamps, settled = read_stamps(fields.select(map(str, places)), style, clock)
     stamps = within_years(stamps)
-    classified = frame.with_columns(stamps["ts"], problem=problems.fill_null(stamps["problem"]))
+    glued = texts.str.contains(_INNER_CR).replace_strict({True: "line_break"}, default=None)
+    problems = glued.fill_null(problems).fill_null(stamps["problem"])
+    classified = frame.with_columns(stamps["ts"], problem=problems)
     again, other = _headers_below(classified, dialect)
-    header = (pl.col("line") <= dialect.header_lines) | pl.lit(again)
-    behind = pl.lit(other).cum_max() & ~header
+    above = pl.col("line") <= dialect.header_lines
+    if "header_row" not in dialect.declared:  # a row is a row, wherever it stands
+        above &= pl.col("problem").is_not_null()
+    header = above | pl.lit(again)
+    past = pl.lit(value=False) if dialect.ends is None else pl.col("line") >= dialect.ends
+    behind = (pl.lit(other).cum_max() | past) & ~header
     return classified.with_columns(
         problem=pl.when(header)
         .then(pl.lit("header"))
         .when(behind)
-        .then(pl.lit("other_header"))
+        .then(pl.lit(OTHER_HEADER))
         .otherwise("problem")
     ).with_columns(ts=pl.when(pl.col("problem").is_null()).then("ts")), settled
 

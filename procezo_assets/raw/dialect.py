@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from procezo_assets.raw.headers import read_cell
+
 DateOrder = Literal["YMD", "DMY", "MDY"]
 TimestampKind = Literal["text", "parts", "format", "epoch_s", "epoch_ms", "epoch_us"]
 ZoneSource = Literal["declared", "header", "timestamps", "logger", "assumed"]
@@ -46,6 +48,7 @@ class Dialect(BaseModel):
         headers: For each place what the header says in full; "" without one.
         least_fields: How many fields a row has at least; the others are often empty.
         units: By name of the column.
+        declared_units: The columns whose unit was given, not read from the file.
         timestamp_columns: The places, from 1, of the columns that make the timestamp.
         timestamp_kind: `text`: a date and perhaps a time; `parts`: a column a part; `format`: as
             declared; or numbers since 1970.
@@ -60,6 +63,7 @@ class Dialect(BaseModel):
         zone_words: Abbreviations behind timestamps that the declared zone settles.
         declared: The parameters that were given, not read from the file.
         problems: What a person should know, a sentence each.
+        ends: The line, where files were joined, from which on another header holds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,6 +82,7 @@ class Dialect(BaseModel):
     headers: tuple[str, ...] = ()
     least_fields: int = 0
     units: dict[str, str] = {}
+    declared_units: tuple[str, ...] = ()
     timestamp_columns: tuple[int, ...] = ()
     timestamp_kind: TimestampKind = "text"
     timestamp_parts: str = "*"
@@ -89,27 +94,27 @@ class Dialect(BaseModel):
     zone_words: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    ends: int | None = None
 
     @property
     def identity(self) -> str:
-        """Canonical text of all that the meaning of a line depends on; "" of `kv_csv`."""
+        """Canonical text of what the values of a line depend on; "" of `kv_csv`.
+
+        It stays the same when a file that grows decides what was open. How timestamps are written
+        is not in it: they are digested as the instants that they are.
+        """
         if self.format == "kv_csv":
             return ""
         meaning = self.model_dump(
             mode="json",
             include={
                 "delimiter",
-                "decimal",
                 "columns",
                 "units",
                 "timestamp_columns",
-                "timestamp_kind",
-                "timestamp_parts",
-                "timestamp_format",
-                "date_orders",
-                "timezone",
             },
         )
+        meaning["decimal"] = self.decimal or "."
         return json.dumps(meaning, sort_keys=True, ensure_ascii=False)
 
     @property
@@ -132,7 +137,8 @@ class Dialect(BaseModel):
             delimiter=self.delimiter,
             decimal=self.decimal,
             columns=self.columns,
-            headers=self.headers,
+            headers=_header_names(self.headers) if self.header_row else (),
+            names=self._names,
             has_header=self.header_row > 0,
             units=self.units,
             timestamp_columns=self.timestamp_columns,
@@ -147,6 +153,18 @@ class Dialect(BaseModel):
         return tuple(without_zone(self.name_at(place)) for place in self.timestamp_columns)
 
     @property
+    def _names(self) -> dict[str, str]:
+        """The names of columns whose header says more: what they are called is settled once."""
+        if "columns" in self.declared:
+            return {}
+        names: dict[str, str] = {}
+        for place, (name, header) in enumerate(zip(self.columns, self.headers, strict=False), 1):
+            cell = read_cell(header)
+            if cell.longer != cell.name and place not in self.timestamp_columns:
+                names.setdefault(cell.longer, name)
+        return names
+
+    @property
     def _names_zone(self) -> bool:
         return self.timezone_from in {"header", "timestamps", "logger"}
 
@@ -158,8 +176,10 @@ class FixedDialect(BaseModel):
         format: As `Dialect.format`.
         delimiter: Between fields.
         decimal: The decimal sign; None until a value has one.
-        columns: Names by place, of files without a header.
-        headers: What the header says, by place.
+        columns: Names by place, of files without a header; none where headers differ, so that such
+            a file would not say which they are.
+        headers: The names in the header, by place, where `columns` are declared instead.
+        names: Short names by what headers say in full.
         has_header: Whether files name their columns.
         units: By column.
         timestamp_columns: Places of the timestamp.
@@ -176,6 +196,7 @@ class FixedDialect(BaseModel):
     decimal: Literal[".", ","] | None = None
     columns: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
+    names: dict[str, str] = {}
     has_header: bool = False
     units: dict[str, str] = {}
     timestamp_columns: tuple[int, ...] = ()
@@ -188,11 +209,19 @@ class FixedDialect(BaseModel):
         """Narrow what was open by a file that fits; what is declared now replaces what was read."""
         newer = dialect.fixed()
         declared = set(dialect.declared)
+        both = self.has_header and newer.has_header
         orders = tuple(order for order in self.date_orders if order in newer.date_orders)
         merged: dict[str, object] = {
             "decimal": self.decimal or newer.decimal,
             "date_orders": orders or self.date_orders,
-            "units": {**newer.units, **self.units},
+            "units": {
+                **newer.units,
+                **self.units,
+                **{name: newer.units[name] for name in dialect.declared_units},
+            },
+            "columns": self.columns if not both or _alike(self, newer) else (),
+            "headers": self.headers or newer.headers,
+            "names": {**newer.names, **self.names},
         }
         for names, fields in _FIXED_BY.items():
             if declared & names:
@@ -203,7 +232,7 @@ class FixedDialect(BaseModel):
         """Why a file is not written as the earlier ones of its dataset; None where it is.
 
         Columns may come and go where a header names them; a file without one must have as many as
-        the others. What is declared always fits.
+        the others. What is declared always fits, but for declared columns under other headers.
         """
         if dialect.format == "kv_csv":
             return None
@@ -218,10 +247,7 @@ class FixedDialect(BaseModel):
             compared.append(("the order of dates", _or(newer.date_orders), _or(self.date_orders)))
         if not declared & _ZONES:
             compared.append(("the time zone", _named(newer), _named(self)))
-        if not newer.has_header:
-            compared.append(("the number of columns", len(newer.columns), len(self.columns)))
-        elif not self.has_header and "columns" not in declared:
-            compared.append(("a header", "there", "missing"))
+        compared += _compared_headers(self, newer, declared="columns" in declared)
         if not declared & _STAMPS:
             compared.append(("the kind of timestamps", newer.timestamp_kind, self.timestamp_kind))
             both = newer.has_header and self.has_header
@@ -230,14 +256,45 @@ class FixedDialect(BaseModel):
                 if both
                 else ("the timestamp's column", newer.timestamp_columns, self.timestamp_columns)
             )
-        if "units" not in declared:
-            compared.extend(
-                (f"the unit of '{name}'", unit, self.units[name])
-                for name, unit in newer.units.items()
-                if name in self.units
-            )
+        compared.extend(
+            (f"the unit of '{name}'", unit, self.units[name])
+            for name, unit in newer.units.items()
+            if name in self.units and name not in dialect.declared_units
+        )
+        compared.extend(
+            (f"the column of '{header}'", name, self.names[header])
+            for header, name in newer.names.items()
+            if header in self.names
+        )
         differing = (one for one in compared if one[1] != one[2])
         return next((f"{what} is {now!r}, was {before!r}" for what, now, before in differing), None)
+
+
+def _compared_headers(
+    before: FixedDialect, now: FixedDialect, *, declared: bool
+) -> list[tuple[str, object, object]]:
+    """What headers say of columns, or must where there are none."""
+    if not now.has_header and before.has_header and not before.columns:
+        return [("a header", "missing", "there, and not always the same")]
+    if not now.has_header:
+        return [("the number of columns", len(now.columns), len(before.columns))]
+    if not before.has_header and not declared:
+        return [("a header", "there", "missing")]
+    if declared and before.headers:
+        return [("the header", _or(now.headers), _or(before.headers))]
+    return []
+
+
+def _header_names(headers: Iterable[str]) -> tuple[str, ...]:
+    """What columns are called, without the offsets and serial numbers that files differ in."""
+    names = [without_zone(read_cell(header).name) for header in headers]
+    while names and not names[-1]:
+        names.pop()
+    return tuple(names)
+
+
+def _alike(one: FixedDialect, other: FixedDialect) -> bool:
+    return [*map(without_zone, one.columns)] == [*map(without_zone, other.columns)]
 
 
 def _or(texts: Iterable[str]) -> str:
@@ -254,7 +311,6 @@ _FIXED_BY: dict[frozenset[str], tuple[str, ...]] = {
     frozenset({"delimiter"}): ("delimiter",),
     frozenset({"decimal"}): ("decimal",),
     frozenset({"date_order"}): ("date_orders",),
-    frozenset({"units"}): ("units",),
     frozenset(_ZONES): ("names_zone",),
     frozenset(_STAMPS): ("timestamp_columns", "timestamp_names", "timestamp_kind"),
     frozenset({"columns", "header_row"}): ("columns", "has_header"),

@@ -63,7 +63,8 @@ class DatasetDialect:
             raise DialectError(
                 "dialect",
                 f"it is not written as the dataset's other files are: {misfit}{where}",
-                "move it to a dataset of its own, or declare what differs",
+                "move it to a dataset of its own, declare what differs, or remove "
+                f"{DIALECT_FILE} where it is the others that are wrong",
             )
 
     def _load(self) -> FixedDialect | None:

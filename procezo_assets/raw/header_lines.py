@@ -38,11 +38,13 @@ class Header(NamedTuple):
     """What stands above the rows.
 
     Args:
-        names: What the header says of each column; "" where it says nothing.
+        names: What columns are called, as declared or as the header says; "" where it says nothing.
         row: The line of names, where there is one.
         units: From a line of units, by place.
         lines: The lines that are header, title or comment, from the file's start.
         problem: What a person should know.
+        texts: What the header says of each column, whatever is declared.
+        width: How many columns are named, blank names too; 0 where none is.
     """
 
     names: list[str]
@@ -50,6 +52,8 @@ class Header(NamedTuple):
     units: dict[int, str]
     lines: list[Line]
     problem: str = ""
+    texts: Sequence[str] = ()
+    width: int = 0
 
 
 def is_comment(text: str, delimiter: str) -> bool:
@@ -98,16 +102,16 @@ def find_header(
     at = _declared_row(sample, params)
     if at is None and params.header_row is None:
         at = _names_row(sample, fields, first=first, width=width, stamp=stamp, delimiter=delimiter)
+    declared = list(params.columns or ())
     if at is None:
-        lines = [
-            line
-            for line, cells in zip(sample[:first], fields, strict=False)
-            if is_comment(line.text, delimiter) or not _like_a_row(cells, width)
-        ]
-        names = list(params.columns or ())
-        return Header(names, None, {}, _leading(sample, lines))
+        titles = _titles(sample[:first], fields, delimiter)
+        return Header(declared, None, {}, titles, texts=declared, width=len(declared))
     raw = _cells(sample[at].text, delimiter)
     names, problem = _aligned(raw, width, stamp, delimiter)
+    if at > first and params.header_row is None:  # rows above it are rows all the same
+        titles = _titles(sample[:first], fields, delimiter)
+        said = f"the names of the columns are in line {sample[at].number}, below rows"
+        return Header(declared or names, sample[at], {}, titles, said, names, width)
     units: dict[int, str] = {}
     last = at
     campbell = any(line.text.lstrip('"').startswith(_CAMPBELL) for line in sample[:at])
@@ -123,10 +127,16 @@ def find_header(
         ):
             break
         last = below
-    if params.columns:
-        names, problem = list(params.columns), ""
-    lines = list(sample[: last + 1]) if at < first else [sample[at]]
-    return Header(names, sample[at], units, lines, problem)
+    named = len(declared) or max(len(raw), len(names))
+    return Header(
+        names=declared or names,
+        row=sample[at],
+        units=units,
+        lines=list(sample[: last + 1]) if at < first else [sample[at]],
+        problem="" if declared else problem,
+        texts=names,
+        width=named if declared or not problem else 0,
+    )
 
 
 def _declared_row(sample: Sequence[Line], params: ParseParameters) -> int | None:
@@ -237,16 +247,18 @@ def _units(cells: Sequence[str], *, certain: bool) -> dict[int, str]:
     return {}
 
 
-def _like_a_row(cells: Sequence[str] | None, width: int) -> bool:
-    """Whether a line that is none looks like a damaged row rather than a title."""
-    if cells is None or len(cells) != width:
-        return False
-    return sum(bool(_NUMBER.fullmatch(cell)) for cell in cells) >= _HALF * width
-
-
-def _leading(sample: Sequence[Line], titles: Sequence[Line]) -> list[Line]:
-    """Titles up to the first line that is none."""
-    return [line for line, title in zip(sample, titles, strict=False) if line == title]
+def _titles(
+    above: Sequence[Line], fields: Sequence[list[str] | None], delimiter: str
+) -> list[Line]:
+    """Titles and comments from the start; a line mostly of numbers is a damaged row instead."""
+    titles: list[Line] = []
+    for line, cells in zip(above, fields, strict=False):
+        filled = [cell for cell in cells or () if cell]
+        numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in filled)
+        if filled and numbers >= _HALF * len(filled) and not is_comment(line.text, delimiter):
+            break
+        titles.append(line)
+    return titles
 
 
 def _cells(text: str, delimiter: str) -> list[str]:

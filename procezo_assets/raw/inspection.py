@@ -114,6 +114,7 @@ def _inspect(path: Path, opened: OpenedRaw, params: ParseParameters, scratch: Pa
             f"{path}: none of its {counts.lines} lines is a row" + (f": {told}" if told else ""),
             "see what it holds, and declare how it is read",
         )
+    dialect = counts.dialect or dialect
     repeats = counts.duplicate_ts
     if repeats is None:
         repeats = counts.rows - _distinct(opened, dialect, params, counts.rows, scratch)
@@ -140,7 +141,7 @@ def flow_parameters(dialect: Dialect, params: ParseParameters) -> dict[str, Any]
             "decimal": dialect.decimal,
             "encoding": dialect.encoding,
             "sheet": dialect.sheet,
-            "header_row": dialect.header_row,
+            "header_row": dialect.header_row if dialect.header_row <= dialect.header_lines else 0,
             "columns": list(dialect.columns),
             "timestamp_columns": list(dialect.timestamp_columns),
             "timestamp_format": dialect.timestamp_format,

@@ -171,11 +171,26 @@ def _arranged(sample: Sequence[Line], chosen: _Candidate, params: ParseParameter
         delimiter=chosen.delimiter,
         params=params,
     )
+    if header.width and (params.columns or chosen.delimiter != " "):
+        usual = _named_fields(rows, usual, header.width)
     # without names, rows that are longer than most may be right as well
     filled = usual if header.names else _filled(rows, share=_SOME)
     width = max(filled, len(header.names), max(chosen.stamp.places) + 1)
     least = _least_fields(rows, width, chosen)
     return Layout(chosen.delimiter, chosen.stamp, rows, width, least, header)
+
+
+def _named_fields(rows: Sequence[list[str]], usual: int, named: int) -> int:
+    """Rows of more fields than names are damaged; where most are, it is not known what they say."""
+    longer = sum(len(trimmed(row)) > named for row in rows)
+    if longer > _HALF * len(rows):
+        raise DialectError(
+            "columns",
+            f"rows have {usual} fields, and {named} columns are named: a decimal sign that is also "
+            "the delimiter?",
+            "set columns to the names of all columns",
+        )
+    return min(usual, named)
 
 
 def _filled(rows: Sequence[list[str]], *, share: float) -> int:

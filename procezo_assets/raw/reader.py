@@ -25,7 +25,7 @@ from procezo_assets.raw.blocks import (
     line_bytes,
     line_count,
 )
-from procezo_assets.raw.classify import classify
+from procezo_assets.raw.classify import OTHER_HEADER, classify
 from procezo_assets.raw.containers import OpenedRaw, changed, unreadable
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.raw.files import Block, FileCounts, Limits, RawFile
@@ -58,45 +58,58 @@ def count_lines(
         RawFileError: Where the file cannot be read, or became shorter.
     """
 
-    def placed(stretch: Stretch, block: Block) -> BlockLines:
+    def placed(stretch: Stretch, block: Block, ends: int | None) -> BlockLines:
         if stretch.too_long:
             return _too_long(stretch, block)
         if isinstance(dialect, DialectError):
             return _refused(opened, stretch.data, block, dialect)
-        return _read(opened, stretch.data, block, dialect=dialect, params=params, limits=limits)
+        whose = dialect.model_copy(update={"ends": ends})
+        return _read(opened, stretch.data, block, dialect=whose, params=params, limits=limits)
 
     tally = Tally()
     for read in _in_order(opened, placed):
         on_block(read)
         tally.add(read)
-    refused = isinstance(dialect, DialectError)
-    return tally.counts(
-        file,
-        opened,
-        dialect=None if isinstance(dialect, DialectError) else dialect,
-        refused=str(dialect) if refused else None,
-    )
+    if isinstance(dialect, DialectError):
+        return tally.counts(file, opened, dialect=None, refused=str(dialect))
+    read_by = dialect.model_copy(update={"ends": tally.ends})
+    return tally.counts(file, opened, dialect=read_by, refused=None)
 
 
 def _in_order(
-    opened: OpenedRaw, placed: Callable[[Stretch, Block], BlockLines]
+    opened: OpenedRaw, placed: Callable[[Stretch, Block, int | None], BlockLines]
 ) -> Iterator[BlockLines]:
-    """Place the lines of a few blocks at once, and hand them on one after the other."""
-    ahead: deque[Future[BlockLines]] = deque()
+    """Place the lines of a few blocks at once, and hand them on one after the other.
+
+    Where one of them finds the line at which another header ends what can be read, it is said to
+    those behind it.
+    """
+    ahead: deque[tuple[Future[BlockLines], Stretch, Block, int | None]] = deque()
     offset, line = 0, 1
+    ends: int | None = None
+
+    def next_placed() -> BlockLines:
+        nonlocal ends
+        future, stretch, block, knew = ahead.popleft()
+        read = future.result() if knew == ends else placed(stretch, block, ends)
+        ends = ends or read.ends
+        return read
+
     with ThreadPoolExecutor(_BLOCKS_AT_ONCE) as workers:
         for stretch in opened.stretches():
             block = Block(offset, stretch.size, zlib.crc32(stretch.data), line, ())
             offset += stretch.size
             line += 1 if stretch.too_long else line_count(stretch.data, newline=opened.newline)
             if block.offset == 0:  # most files are one block: no thread is worth it
-                yield placed(stretch, block)
+                read = placed(stretch, block, None)
+                ends = read.ends
+                yield read
                 continue
-            ahead.append(workers.submit(placed, stretch, block))
+            ahead.append((workers.submit(placed, stretch, block, ends), stretch, block, ends))
             if len(ahead) > _BLOCKS_AT_ONCE:
-                yield ahead.popleft().result()
+                yield next_placed()
         while ahead:
-            yield ahead.popleft().result()
+            yield next_placed()
 
 
 def count_whole(
@@ -181,6 +194,7 @@ def _read(
         quarantined=_quarantined(bad, data, block, opened.newline),
         earliest_future=future.date() if isinstance(future, datetime) else None,
         policies=policies,
+        ends=next(iter(placed.filter(pl.col("problem") == OTHER_HEADER)["line"].head(1)), None),
     )
 
 

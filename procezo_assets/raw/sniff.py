@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -149,7 +149,7 @@ class _Sniffed:
             header_texts=tuple(
                 dict.fromkeys(
                     title
-                    for title in titles[-_MOST_TITLES:]
+                    for title in self._titles()[-_MOST_TITLES:]
                     if len(title) <= _LONGEST_HEADER and title.strip(layout.delimiter + " \t")
                 )
             ),
@@ -157,6 +157,7 @@ class _Sniffed:
             headers=tuple(headers),
             least_fields=layout.least,
             units=units,
+            declared_units=tuple(name for name in units if name in self._declared_units(names)),
             timestamp_columns=tuple(place + 1 for place in stamp.places),
             timestamp_kind=stamp.kind,
             timestamp_parts=stamp.parts,
@@ -167,12 +168,18 @@ class _Sniffed:
             timezone_from=zone.source,
             zone_words=zone.words,
             declared=tuple(sorted(params.model_fields_set & set(_DECLARABLE))),
-            problems=tuple(self._problems(zone, names)),
+            problems=tuple(self._problems(zone, names, stamps.orders)),
         )
 
+    def _titles(self) -> list[str]:
+        header = self.layout.header
+        return [line.text for line in (*header.lines, *filter(None, (header.row,)))]
+
     def _headers(self) -> list[str]:
-        names = self.layout.header.names
-        return [names[place] if place < len(names) else "" for place in range(self.layout.width)]
+        return self._padded(self.layout.header.texts)
+
+    def _padded(self, texts: Sequence[str]) -> list[str]:
+        return [texts[place] if place < len(texts) else "" for place in range(self.layout.width)]
 
     def _header_row(self) -> int:
         header = self.layout.header
@@ -181,39 +188,44 @@ class _Sniffed:
     def _names(
         self, headers: Sequence[str], logger: Logger | None
     ) -> tuple[list[str], dict[str, str]]:
+        cells = [read_cell(text) for text in headers]
         if self.params.columns:
-            cells = [HeaderCell(text, text, "") for text in headers]
-        else:
-            cells = [read_cell(text) for text in headers]
+            declared = self._padded(self.params.columns)
+            units_of = [cell.unit if self.layout.header.row else "" for cell in cells]
+            told = zip(declared, units_of, strict=True)
+            cells = [HeaderCell(name, name, unit) for name, unit in told]
         if logger and logger.columns and not any(headers):
             cells = [HeaderCell(name, name, logger.units.get(name, "")) for name in logger.columns]
             cells += [HeaderCell("", "", "")] * (len(headers) - len(cells))
         names = column_names(cells)
-        if self._continues():
-            assert self.fixed is not None  # noqa: S101 - what _continues asks
+        if self.fixed is not None and self._continues(self.fixed):
             return list(self.fixed.columns), {**self.fixed.units, **self.params.units}
+        if self.fixed is not None and not self.params.columns:
+            names = _as_settled(names, cells, self.fixed.names)
         units = {
             name: self.layout.header.units.get(place) or cell.unit
             for place, (name, cell) in enumerate(zip(names, cells, strict=True))
             if place not in self.layout.stamp.places
         }
         units = {name: unit for name, unit in units.items() if unit}
-        for column, unit in self.params.units.items():
-            at = next((n for n, h in zip(names, headers, strict=True) if column in (n, h)), None)
-            if at is not None:
-                units[at] = unit
-        return names, units
+        return names, units | self._declared_units(names)
 
-    def _continues(self) -> bool:
+    def _declared_units(self, names: Sequence[str]) -> dict[str, str]:
+        """The declared units by the names of columns; they may be declared by the whole header."""
+        given = self.params.units
+        told = {
+            n: given.get(n) or given.get(h) for n, h in zip(names, self._headers(), strict=True)
+        }
+        return {name: unit for name, unit in told.items() if unit is not None}
+
+    def _continues(self, fixed: FixedDialect) -> bool:
         """Whether the file has no header, but the columns of its dataset's other files."""
         return (
-            self.fixed is not None
-            and self.fixed.has_header
+            fixed.has_header
             and not self.params.columns
             and self.layout.header.row is None
-            and len(self.fixed.columns) == self.layout.width
-            and self.fixed.timestamp_columns
-            == tuple(place + 1 for place in self.layout.stamp.places)
+            and len(fixed.columns) == self.layout.width
+            and fixed.timestamp_columns == tuple(place + 1 for place in self.layout.stamp.places)
         )
 
     def _few_words(self) -> list[list[str]]:
@@ -290,15 +302,29 @@ class _Sniffed:
             ):
                 return
 
-    def _problems(self, zone: SourceZone, names: Sequence[str]) -> Iterator[str]:
-        stamp, header = self.layout.stamp, self.layout.header
+    def _problems(
+        self, zone: SourceZone, names: Sequence[str], orders: Sequence[DateOrder]
+    ) -> Iterator[str]:
+        stamp, header, declared = self.layout.stamp, self.layout.header, self.params.date_order
         yield from filter(None, (zone.problem, header.problem))
+        if declared and stamp.kind == "text" and declared not in orders:
+            yield f"dates are written {orders[0]}, and cannot be read as declared: {declared}"
+        if self.fixed is not None and self._continues(self.fixed):
+            yield "it has no header: its columns are taken to be those of the dataset's other files"
         if stamp.others:
             others = ", ".join(f"'{names[place]}'" for place in stamp.others)
             yield (
                 f"'{names[stamp.places[0]]}' is taken as the timestamp; date and time are in "
                 f"{others} too: set timestamp_columns to choose"
             )
+
+
+def _as_settled(
+    names: Sequence[str], cells: Sequence[HeaderCell], settled: Mapping[str, str]
+) -> list[str]:
+    """Call columns as the dataset's other files do, whatever else this one has beside them."""
+    wished = [settled.get(cell.longer, name) for name, cell in zip(names, cells, strict=True)]
+    return list(names) if len(set(map(str.casefold, wished))) < len(wished) else wished
 
 
 _DECLARABLE = (

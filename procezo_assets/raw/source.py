@@ -368,7 +368,8 @@ def _located(counted: FileCounts, rows: pl.DataFrame) -> pl.DataFrame:
     located = rows.with_columns(file=pl.lit(counted.file.name))
     identity = counted.dialect.identity if counted.dialect is not None else ""
     if identity:
-        located = located.with_columns(text=pl.lit(identity + "\n") + pl.col("text"))
+        moment = pl.col("ts").to_physical().cast(pl.String)
+        located = located.with_columns(text=pl.lit(identity + "\n") + moment + " " + pl.col("text"))
     return located
 
 

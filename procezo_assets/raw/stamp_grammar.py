@@ -22,6 +22,8 @@ _TWO = "([0-9]{2})"
 # Hours and minutes with `:`, `.` or `h`; or digits alone, as behind a date of digits alone.
 # Behind a date of digits alone a point begins a fraction; a time of two points is none.
 DOTTED_TIME = r" ([0-9]{1,2})\.([0-9]{2})\.([0-9]{2})"
+# 10:15.5 may be a part of a minute or five seconds, so it is neither.
+MINUTES_OR_SECONDS = r"(?:^|[^0-9:])[0-9]{1,2}:[0-9]{2}\.[0-9]"
 _HALF = r"(?: ?([AaPp]\.? ?[Mm]\.?|[ap]))?"
 _CLOCK = rf"{_DAY}[:.hH]{_TWO}(?:[:.mM]{_DAY}(?:[.,:]([0-9]+))?[sS]?)?{_HALF}"
 _DIGITS = rf"{_TWO}(?::?{_TWO}(?::?{_TWO}(?:[.,]([0-9]+))?)?)?{_HALF}"

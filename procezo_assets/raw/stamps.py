@@ -14,7 +14,13 @@ import polars as pl
 
 from procezo_assets.raw.dialect import DateOrder, TimestampKind
 from procezo_assets.raw.local_time import UTC_MICROSECONDS, Clock, to_instants
-from procezo_assets.raw.stamp_grammar import DOTTED_TIME, MONTHS, PIVOT, stamp_expression
+from procezo_assets.raw.stamp_grammar import (
+    DOTTED_TIME,
+    MINUTES_OR_SECONDS,
+    MONTHS,
+    PIVOT,
+    stamp_expression,
+)
 from procezo_assets.raw.stamp_shapes import read_alike
 
 _GROUPS = ["h", "m", "s", "fraction", "half", "utc", "sign", "zone_h", "zone_m", "word"]
@@ -33,6 +39,7 @@ class StampStyle(NamedTuple):
         date_style: As `Dialect.date_style`.
         order: Of the date.
         words: Abbreviations of zones that may stand behind times of a fixed offset.
+        zoned: Whether each time must name its offset, as all those looked at first do.
     """
 
     kind: TimestampKind = "text"
@@ -41,6 +48,7 @@ class StampStyle(NamedTuple):
     date_style: str = "-"
     order: DateOrder = "YMD"
     words: tuple[str, ...] = ()
+    zoned: bool = False
 
 
 def read_stamps(
@@ -104,6 +112,8 @@ def join_stamp_texts(texts: pl.DataFrame, parts: str, style: str) -> pl.Series:
 def _read_text(
     texts: pl.Series, style: StampStyle, clock: Clock
 ) -> tuple[pl.DataFrame, Counter[str]]:
+    if style.zoned and not texts.str.ends_with("Z").all():
+        return _read_slowly(texts, style, clock)
     return read_alike(
         texts,
         date_style=style.date_style,
@@ -117,8 +127,12 @@ def _read_slowly(
     texts: pl.Series, style: StampStyle, clock: Clock
 ) -> tuple[pl.DataFrame, Counter[str]]:
     names = [*style.order, *_GROUPS]
+    unclear = pl.col("text").str.contains(MINUTES_OR_SECONDS)
     groups = (
         texts.rename("text")
+        .to_frame()
+        .select(pl.when(~unclear).then("text"))
+        .to_series()
         .str.extract_groups(stamp_expression(style.date_style, style.order))
         .struct.rename_fields(names)
         .struct.unnest()
@@ -153,7 +167,8 @@ def _from_groups(
     zones = groups.select(
         offset=offset.fill_null(pl.when(pl.col("utc").is_not_null()).then(0)), word="word"
     )
-    if zones["offset"].null_count() == zones.height and zones["word"].null_count() == zones.height:
+    bare = zones["offset"].null_count() == zones["word"].null_count() == zones.height
+    if bare and not style.zoned:
         return _localized(naive, clock)
     words = zones["word"] if zones["word"].null_count() < zones.height else None
     fixed = clock.zone == "UTC" or clock.zone[0] in "+-"
@@ -174,7 +189,8 @@ def _from_groups(
         problem=pl.when(pl.lit(naive).is_null()).then(pl.lit("timestamp")).otherwise("problem"),
     ).with_columns(
         problem=pl.when(
-            pl.col("problem").is_null() & pl.lit(_unsettled(zones["word"], style, clock))
+            pl.col("problem").is_null()
+            & pl.lit(_unsettled(zones["word"], style, clock) | (~zoned & style.zoned))
         )
         .then(pl.lit("timezone"))
         .otherwise("problem")

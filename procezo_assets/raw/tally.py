@@ -35,6 +35,7 @@ class BlockLines:
         quarantined: `line`, `reason` and `raw` (the bytes) of the others.
         earliest_future: The first day of the rows that are of the future.
         policies: Timestamps that a policy settled, by its name.
+        ends: The first line from which on another header holds.
     """
 
     block: Block
@@ -46,6 +47,7 @@ class BlockLines:
     quarantined: pl.DataFrame = field(default_factory=QUARANTINE_SCHEMA.to_frame, repr=False)
     earliest_future: date | None = None
     policies: Counter[str] = field(default_factory=Counter)
+    ends: int | None = None
 
 
 @dataclass
@@ -111,6 +113,7 @@ class Tally:
     notes: Counter[str] = field(default_factory=Counter)
     blocks: list[Block] = field(default_factory=list)
     earliest_future: date | None = None
+    ends: int | None = None
     order: _Order = field(default_factory=_Order)
 
     def add(self, read: BlockLines) -> None:
@@ -121,6 +124,7 @@ class Tally:
         self.header += read.header
         self.excluded += read.excluded
         self.notes.update(read.policies)
+        self.ends = self.ends or read.ends
         self.blocks.append(read.block)
         for reason, count in read.quarantined["reason"].value_counts(sort=False).rows():
             self.quarantined[reason] += count
