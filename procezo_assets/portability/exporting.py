@@ -33,6 +33,7 @@ from procezo_assets.portability.secrets import without_secrets
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.raw.fixed import DIALECT_FILE
+from procezo_assets.raw.gone import GONE_FILE
 from procezo_assets.stores.loads import RECORD
 from procezo_assets.treatments.model import BUILT_IN
 
@@ -202,6 +203,7 @@ def _inputs(folder: Path) -> Iterator[Path]:
     """What results are made with beside raw files: fits, and how the raw files are read."""
     yield from (folder / "fits").glob("*")
     yield folder / DIALECT_FILE
+    yield folder / GONE_FILE
 
 
 def _treatments(home: Home, flows: list[Flow]) -> Iterator[_Piece]:

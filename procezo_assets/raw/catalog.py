@@ -146,6 +146,24 @@ class Catalog(CatalogView):
         for row in sorted(files, key=lambda row: row.path):
             yield FileEntry(**row._mapping, days=days.get(row.path, {}))  # noqa: SLF001 - public
 
+    def fits_nothing(self) -> bool:
+        """Whether files do not fit the dataset's dialect, and none, there or gone, does."""
+        table = raw_files.c
+        fits = table.refused.is_(None) & (table.lines > 0)
+        with self.reading() as (connection, source):
+            ours = sa.select(table.path).where(table.source == source)
+            if connection.scalar(ours.where(fits).limit(1)) is not None:
+                return False
+        return bool(self.misfits())
+
+    def misfits(self) -> list[str]:
+        """The files that are there and do not fit the dataset's dialect, by name."""
+        table = raw_files.c
+        misfit = sa.cast(table.quarantined, sa.String).like('%"dialect"%')
+        with self.reading() as (connection, source):
+            ours = sa.select(table.path).where(table.source == source, table.removed_at.is_(None))
+            return list(connection.scalars(ours.where(misfit).order_by(table.path)))
+
     def without_rows(self) -> set[str]:
         """The files that are there and have no rows, by name."""
         table = raw_files.c

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -27,6 +28,12 @@ class CatalogView:
         self._store = store
         self._flow = flow
         self._dataset = dataset
+
+    @property
+    def lock(self) -> Path | None:
+        """The file to lock while these rows are brought up to date; None of those in memory."""
+        path = self._store.path
+        return path.parent / "locks" / self._dataset / f"{self._flow}.scan.lock" if path else None
 
     @contextmanager
     def reading(self) -> Iterator[tuple[sa.Connection, int]]:

@@ -22,8 +22,9 @@ class Changes:
         days: The days touched: of rows of these files, now or before.
         waiting: Seconds until a file that is not still yet may be read.
         left: How many files are left for the next scan, because the time was up.
-        large: Files that are left to a scan without a deadline, such as a run's: reading one would
-            take longer than there is time. They are not among those that are left.
+        large: Of those that are left, the files that only a scan without a deadline reads, such as
+            a run's of whatever day: reading one would take longer than there is time.
+        busy: Whether nothing was read because another scan of the same files is under way.
     """
 
     new: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ class Changes:
     waiting: Mapping[str, float] = field(default_factory=dict)
     left: int = 0
     large: tuple[str, ...] = ()
+    busy: bool = False
 
     def __bool__(self) -> bool:
         """Whether anything was different."""

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from procezo_assets.raw.catalog_rows import KnownFile, WaitingFile
+from procezo_assets.errors import RawFileError
+from procezo_assets.raw.catalog_rows import FileEntry, KnownFile, WaitingFile
+from procezo_assets.raw.files import RawFile
 from procezo_assets.raw.folder import FoundFile, FoundFiles
 from procezo_assets.raw.scanning import Keep
 
 # a file may be written again, to the same size, within the time that its file system tells apart
 _TOLD_APART_SECONDS = 2.0
+# bytes that take some seconds to read; what is packed is more than it looks
+_LARGE = 64 * 1024**2
+_LARGE_PACKED = 8 * 1024**2
+_PACKED = (".gz", ".bz2", ".xz", ".zip", ".xlsx", ".xlsm")
 
 
 @dataclass
@@ -27,8 +33,12 @@ class Scan:
         known: What the catalog knew before.
         unread: Files to read, by name.
         unsure: Of those, the ones that look as they did: their bytes tell.
-        waiting: Files that are not still yet.
-        read: Names of files that were read.
+        waiting: Files that are not still yet, or were so and are not read yet.
+        read: Names of files that were read, in that order.
+        unreadable: Files that could not be read.
+        gone: Files that are gone, as they are remembered outside the catalog.
+        same: Names of files that were only looked at again, and have the same bytes.
+        large: Names of unread files that take longer than there is time.
         left: How many of the unread files were not begun.
         days: The days touched.
     """
@@ -42,7 +52,11 @@ class Scan:
     unread: list[FoundFile] = field(default_factory=list)
     unsure: set[str] = field(default_factory=set)
     waiting: dict[str, WaitingFile] = field(default_factory=dict)
-    read: list[str] = field(default_factory=list)
+    read: dict[str, None] = field(default_factory=dict)
+    unreadable: dict[RawFile, RawFileError] = field(default_factory=dict)
+    gone: dict[str, FileEntry] = field(default_factory=dict)
+    same: set[str] = field(default_factory=set)
+    large: list[str] = field(default_factory=list)
     left: int = 0
     days: set[date] = field(default_factory=set)
 
@@ -73,13 +87,29 @@ def compare(scan: Scan, today: date | None) -> list[str]:
             or not (kept or scan.keep is None)
         ):
             scan.unread.append(file)
-        elif ctime_ns != file.ctime_ns or mtime_ns / 1e9 > read_at - _TOLD_APART_SECONDS:
+        elif ctime_ns != file.ctime_ns or (
+            # of a clock ahead of ours, the times that it has are all there is to go by
+            read_at - _TOLD_APART_SECONDS < mtime_ns / 1e9 <= scan.now + _TOLD_APART_SECONDS
+        ):
             scan.unread.append(file)
             scan.unsure.add(name)
         if removed_at is not None:
             returned.append(name)
     scan.unread.sort()
     return sorted(returned)
+
+
+def put_off_large(scan: Scan) -> None:
+    """Take the files out that take longer to read than a scan with a deadline has."""
+    if scan.deadline is None:
+        return
+    scan.large = [file.name for file in scan.unread if _is_large(file)]
+    scan.unread = [file for file in scan.unread if not _is_large(file)]
+
+
+def _is_large(file: FoundFile) -> bool:
+    is_packed = file.name.lower().endswith(_PACKED)
+    return file.size > (_LARGE_PACKED if is_packed else _LARGE)
 
 
 def hold_back(
@@ -115,6 +145,10 @@ def hold_back(
             left = min(left, refresh - (scan.now - waiting.first_seen))
         if file.size < 0 or left <= 0 or file.name in scan.unsure:
             ready.append(file)
+            if seen is not None and file.size >= 0:
+                scan.waiting[file.name] = (
+                    waiting  # until it is read, for which there may be no time
+                )
         else:
             scan.waiting[file.name] = waiting
             seconds[file.name] = left

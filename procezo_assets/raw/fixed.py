@@ -53,6 +53,12 @@ class DatasetDialect:
                 self.fixed = merged
                 write_atomically(self._path, (merged.model_dump_json(indent=1) + "\n").encode())
 
+    def forget(self) -> None:
+        """Let the next file settle it anew."""
+        self.fixed = None
+        if self._path is not None and self._write:
+            self._path.unlink(missing_ok=True)
+
     def _merged(self, dialect: Dialect) -> FixedDialect:
         return dialect.fixed() if self.fixed is None else self.fixed.merge(dialect)
 

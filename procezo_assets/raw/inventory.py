@@ -1,40 +1,25 @@
-"""The raw files of a dataset as a flow knows them: read once, remembered in the catalog.
-
-What belongs here: which files are new, changed, gone or back, and which of them are read now. What
-does not: how they are read (`scanning.py`), and the rows of a day (`source.py`).
-"""
+"""Which raw files a dataset has, and what is known of them, in memory and in the catalog."""
 
 from __future__ import annotations
 
-import gc
 import hashlib
-import time
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Literal
 
-from procezo_assets.errors import CatalogLostError, RawFileError
+from procezo_assets.errors import RawFileError
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import DayFile, FileEntry
+from procezo_assets.raw.catalog_update import CatalogUpdate, Removed
 from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.containers import changed as changed_meanwhile
-from procezo_assets.raw.dialect import Dialect
-from procezo_assets.raw.differences import Scan, compare, hold_back
-from procezo_assets.raw.entries import counts_of, entry_of, reading_of
-from procezo_assets.raw.files import FileCounts, RawFile, device_name
-from procezo_assets.raw.fixed import DatasetDialect
-from procezo_assets.raw.folder import FoundFile, find_files
+from procezo_assets.raw.entries import counts_of
+from procezo_assets.raw.files import FileCounts, RawFile
+from procezo_assets.raw.folder import FoundFile
 from procezo_assets.raw.scanning import FileReader, Keep
-from procezo_assets.stores.parquet import file_sha256
 
-_STORED_AT_ONCE = 200
-_STORED_AFTER_SECONDS = 2.0
 _REMEMBERED_COUNTS = 5000
-
-Removed = Literal["keep", "drop"]
 
 
 class Inventory:
@@ -56,8 +41,7 @@ class Inventory:
         self.found: dict[str, FoundFile] = {}
         self.catalog = catalog
         self._reader = reader
-        self._output = output
-        self._base = reading_of(reader.params, reader.limits, reader.dataset.name)
+        self._update = CatalogUpdate(reader, catalog, removed=removed, output=output)
         self._counts: dict[str, FileCounts] = {}
         self._days: dict[date, list[DayFile]] = {}
         self._gone: dict[date, list[str]] | None = None
@@ -78,134 +62,27 @@ class Inventory:
                 again by the next scan that keeps them.
             settle: How many seconds a file must have been still; None reads it as it is.
             refresh: After how many seconds of waiting a file is read though it is not still.
-            deadline: When no further file is begun, on the monotonic clock.
+            deadline: When reading stops, on the monotonic clock; large files are not begun at all,
+                and none while another scan of the same files is under way.
             now: The time, in seconds since 1970.
         """
-        for _ in range(2):
-            scan = Scan(
-                reading=self._reading(),
-                keep=keep,
-                now=time.time() if now is None else now,
-                deadline=deadline,
-            )
-            try:
-                return self._scan(scan, settle, refresh)
-            except CatalogLostError:
-                continue  # all is read again, into an empty one
-        return self._scan(scan, settle, refresh)
-
-    def _scan(self, scan: Scan, settle: float | None, refresh: float | None) -> Changes:
-        with _nothing_collected():
-            scan.found = find_files(self.dataset.raw)
-            scan.known = self.catalog.known()
-            returned = compare(scan, self._reader.limits.today)
+        scan, changes = self._update.scan(
+            keep,
+            settle=settle,
+            refresh=refresh,
+            deadline=deadline,
+            now=now,
+            remember=self._remember,
+        )
         for name, counted in list(self._counts.items()):
             known = scan.known.get(name)
-            if known is None or known.sha256 != counted.sha256:
+            mine = name in scan.read
+            if not mine and (known is None or known.sha256 != counted.sha256):
                 self._forget(name)  # another process has read it since
-        waiting = self._hold_back(scan, settle, refresh) if settle is not None else {}
-        self._read(scan)
-        self._follow_dialect(scan)
-        removed = self._remove(scan)
-        scan.days |= self.catalog.mark_returned(returned)
+        self.unreadable = scan.unreadable
         self.found = scan.found.files
         self._days, self._gone = {}, None
-        changed = [name for name in scan.read if name in scan.known]
-        return Changes(
-            new=tuple(name for name in scan.read if name not in scan.known),
-            changed=tuple(changed),
-            removed=tuple(removed),
-            returned=tuple(returned),
-            days=tuple(sorted(scan.days)),
-            waiting=waiting,
-            left=scan.left,
-        )
-
-    def _hold_back(self, scan: Scan, settle: float, refresh: float | None) -> dict[str, float]:
-        before = self.catalog.waiting()
-        seconds = hold_back(scan, before, settle=settle, refresh=refresh)
-        if scan.waiting != before:
-            self.catalog.set_waiting(scan.waiting)
-        return seconds
-
-    def _read(self, scan: Scan) -> None:
-        begun: dict[str, float] = {}
-        batch: list[FileEntry] = []
-        stored = time.monotonic()
-        self.unreadable = {}
-        if not scan.unread:
-            return
-        for counted in self._reader.read(self._begin(scan, begun), scan.keep):
-            name = counted.file.name
-            batch.append(
-                entry_of(
-                    counted,
-                    scan.found.files[name],
-                    base=self._base,
-                    reading=scan.reading,
-                    read_at=begun[name],
-                    kept=scan.keep is not None,
-                )
-            )
-            scan.read.append(name)
-            self._remember(counted)
-            late = time.monotonic() - stored > _STORED_AFTER_SECONDS
-            if late or len(batch) >= _STORED_AT_ONCE:
-                scan.days |= self.catalog.store(batch)
-                batch, stored = [], time.monotonic()
-        if batch:
-            scan.days |= self.catalog.store(batch)
-        self.unreadable = dict(self._reader.failed)
-
-    def _begin(self, scan: Scan, begun: dict[str, float]) -> Iterator[RawFile]:
-        """Hand out the files to read, as long as there is time."""
-        same: list[tuple[str, int, int, float]] = []
-        for place, file in enumerate(scan.unread):
-            if scan.deadline is not None and time.monotonic() >= scan.deadline:
-                scan.left = len(scan.unread) - place
-                break
-            begun[file.name] = time.time()
-            if file.name in scan.unsure and _has_bytes(file, scan.known[file.name].sha256):
-                same.append((file.name, file.mtime_ns, file.ctime_ns, begun[file.name]))
-                continue
-            self._forget(file.name)
-            yield self._raw_file(file)
-        if same:
-            self.catalog.mark_same(same)
-
-    def _follow_dialect(self, scan: Scan) -> None:
-        """Files that fit what later ones decided of the dataset's dialect need not be read again.
-
-        Those that were refused may be read now; the next scan does it.
-        """
-        reading = self._reading()
-        fixed = DatasetDialect(self.dataset, self._output, write=False).fixed
-        if reading == scan.reading or fixed is None or not scan.read:
-            return
-        fitting = [
-            entry.path
-            for entry in self.catalog.entries()
-            if entry.reading == scan.reading
-            and entry.refused is None
-            and fixed.misfit(Dialect.model_validate(entry.dialect)) is None
-        ]
-        self.catalog.mark_read_as(fitting, reading)
-
-    def _remove(self, scan: Scan) -> list[str]:
-        """Note which files are gone; where all are, their disk may be, and nothing is dropped."""
-        gone = [
-            name
-            for name in scan.known.keys() - scan.found.files.keys()
-            if not name.startswith(scan.found.closed)
-        ]
-        removed = sorted(name for name in gone if scan.known[name].removed_at is None)
-        if self.removed == "drop" and scan.found.files:
-            scan.days |= self.catalog.forget(gone) if gone else set()
-        else:
-            touch = bool(scan.found.files)
-            days = self.catalog.mark_removed(removed, scan.now, touch=touch)
-            scan.days |= days if touch else set()
-        return removed
+        return changes
 
     def files(self, names: Collection[str] | None = None) -> dict[str, FileCounts]:
         """What became of the lines of files that are there, by name.
@@ -313,42 +190,10 @@ class Inventory:
             self._counts = {}
         self._counts[counted.file.name] = counted
 
-    def _reading(self) -> str:
-        """Hash of how files are read now, with the dialect that the dataset has."""
-        fixed = DatasetDialect(self.dataset, self._output, write=False).fixed
-        settled = fixed.model_dump_json() if fixed is not None else ""
-        return f"{self._base}-{hashlib.sha256(settled.encode()).hexdigest()[:8]}"
-
-    def _raw_file(self, file: FoundFile) -> RawFile:
-        device = device_name(file.name, self._reader.params, dataset=self.dataset.name)
-        return RawFile(Path(file.path), file.name, device)
-
     def _file_of(self, entry: FileEntry) -> RawFile:
         found = self.found.get(entry.path)
         path = Path(found.path) if found else self.dataset.raw / entry.path
         return RawFile(path, entry.path, entry.device)
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Make many small objects without looking for garbage among them.
-
-    Of 100,000 files, that would take a third of the time.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _has_bytes(file: FoundFile, sha256: str) -> bool:
-    try:
-        return file_sha256(Path(file.path)) == sha256
-    except OSError:
-        return False  # reading it tells why
 
 
 def _without_repeats(counts: Iterable[FileCounts]) -> dict[str, FileCounts]:

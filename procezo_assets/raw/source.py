@@ -256,13 +256,19 @@ class RawSource:
         return self._asked(self._inventory.identity, day)
 
     def unreadable_on(self, day: date) -> RawFileError | None:
-        """The error of an unreadable file that may have rows of a day.
+        """The error of an unreadable file that has rows of a day, as far as is known.
 
-        Its name says of which day it is; one without a date may be of any day, and writing any
-        without it would lose its rows.
+        It had some when it was last read, or its name says so. What it may have beyond that touches
+        its days once it can be read.
         """
-        days = {None, day}
-        return next((e for file, e in self.unreadable.items() if file.named_day in days), None)
+        if not self.unreadable:
+            return None
+        known = [file.path for file in self._asked(self._inventory.of_day, day, repeated=True)]
+        for file, error in self.unreadable.items():
+            inside = (name == file.name or name.startswith(f"{file.name}/") for name in known)
+            if file.named_day == day or any(inside):
+                return error
+        return None
 
     def want(self, days: Collection[date]) -> None:
         """Announce which days will be read, so that rows are let go of after their last one."""

@@ -8,47 +8,15 @@ import time
 from datetime import date
 
 import pytest
+from raw_folder import D24, D25, D26, NOW, Folder
 
 from procezo_assets.datasets import Home
 from procezo_assets.errors import RawFileError
-from procezo_assets.raw.catalog import Catalog
-from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.files import Limits
-from procezo_assets.raw.inventory import Inventory
-from procezo_assets.raw.quarantine import Quarantine, quarantine_path
+from procezo_assets.raw.quarantine import quarantine_path
+from procezo_assets.raw.scanning import FileReader
 from procezo_assets.raw.source import RawSource
-from procezo_assets.treatments.parse import ParseParameters
-
-D24, D25, D26 = date(2026, 1, 24), date(2026, 1, 25), date(2026, 1, 26)
-LIMITS = Limits(date(2020, 1, 1), date(2026, 1, 31))
-NOW = 1_800_000_000.0
-
-
-class Folder:
-    """A dataset's raw folder, and sources that share its catalog."""
-
-    def __init__(self, path):
-        self.dataset = Home(path).dataset("GRACE")
-        self.dataset.raw.mkdir(parents=True)
-
-    def source(self, *, limits=LIMITS, removed="keep", keep=True, flow="f", **params):
-        return RawSource(
-            self.dataset,
-            ParseParameters.model_validate(params),
-            limits,
-            output="10_parsed",
-            catalog=Catalog(CatalogStore(self.dataset.catalog), flow, "GRACE"),
-            removed=removed,
-            keep=(lambda file: Quarantine(self.dataset, flow, file)) if keep else None,
-        )
-
-    def put(self, name, *days, at=NOW - 3600, text=None):
-        path = self.dataset.raw / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text or "".join(f"{day}T08:00:00Z;m0:1\n" for day in days))
-        os.utime(path, (at, at))
-        return path
 
 
 @pytest.fixture
@@ -60,13 +28,13 @@ def folder(tmp_path):
 def reads(monkeypatch):
     """The names of the files that are read."""
     names = []
-    real = Inventory._raw_file
+    real = FileReader._open
 
-    def noted(self, file):
+    def noted(self, file, settled):
         names.append(file.name)
-        return real(self, file)
+        return real(self, file, settled)
 
-    monkeypatch.setattr(Inventory, "_raw_file", noted)
+    monkeypatch.setattr(FileReader, "_open", noted)
     return names
 
 
