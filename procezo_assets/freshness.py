@@ -45,6 +45,7 @@ def stale_partitions(
     *,
     source: RawSource | None = None,
     run_params: Mapping[str, Any] | None = None,
+    read: bool = True,
 ) -> list[Stale]:
     """List what is missing or stale, day by day, each stage in the order of the flow.
 
@@ -57,6 +58,8 @@ def stale_partitions(
             parameters, treatment versions, fits and input files are compared. Days that are kept
             because raw files are gone are not stale for `parse`.
         run_params: Parameters over all others.
+        read: Whether the lines of days are read whose raw files have changed, to learn whether
+            their rows have; else they count as stale.
     """
     days = sorted(days)
     checks = [_StageCheck(flow, dataset, stage, run_params) for stage in stages]
@@ -65,7 +68,7 @@ def stale_partitions(
         source.load_digests(days)
     for day in days:
         for check in checks:
-            reason = check.reason(day, source)
+            reason = check.reason(day, source, read=read)
             if reason == _NOTHING_KEPT:
                 break
             if reason:
@@ -140,7 +143,7 @@ class _StageCheck:
             not (dataset.home.path / name).exists() for name in self._record.targets
         )
 
-    def reason(self, day: date, source: RawSource | None) -> str | None:
+    def reason(self, day: date, source: RawSource | None, *, read: bool) -> str | None:
         """Why a partition would change; None where it would not."""
         if self.stage.treatment.kind == "load":
             return self._load_reason(day)
@@ -159,7 +162,7 @@ class _StageCheck:
             if footer is not None and footer.parts != len(files):
                 return "file missing"
         if is_source:
-            return self._compare_lines(footers, source, day) if source is not None else None
+            return self._compare_lines(footers, source, day, read=read)
         return self._compare_inputs(files, footers, day)
 
     def _load_reason(self, day: date) -> str | None:
@@ -186,16 +189,26 @@ class _StageCheck:
 
     @staticmethod
     def _compare_lines(
-        footers: Mapping[PartKey, Provenance | None], source: RawSource, day: date
+        footers: Mapping[PartKey, Provenance | None],
+        source: RawSource | None,
+        day: date,
+        *,
+        read: bool,
     ) -> str | None:
+        if source is None:
+            return None
         made_from = {key.device: footer.input for key, footer in footers.items() if footer}
+        if not made_from:
+            return "missing" if source.rows_of(day) else None
+        if not read and not source.knows_digests(day):
+            return "raw files changed"
         try:
             if made_from == source.day_digests(day):
                 return None
         except RawFileError:
             # the run says why; a file that is being written is told of when it is still
             return "raw files cannot be read" if source.unreadable else None
-        return "missing" if not made_from else "raw lines changed"
+        return "raw lines changed"
 
     def _compare_inputs(
         self, files: Mapping[PartKey, Path], footers: Mapping[PartKey, Provenance | None], day: date

@@ -14,6 +14,8 @@ from procezo_assets.cli.output import print_json, print_table, size_text
 from procezo_assets.datasets import Dataset, Home, part_files, raw_files, stage_days
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import affected_stages, known_days, stale_partitions
+from procezo_assets.raw.source import RawSource
+from procezo_assets.runs import raw_source, today
 from procezo_assets.stores.loads import read_record
 
 RAW = "raw"
@@ -25,8 +27,8 @@ RAW = "raw"
 def status(flows: tuple[str, ...], output_format: str) -> None:
     """Show the stages of all FLOWS (or of those named): days, files, sizes, what is stale.
 
-    Parameters, treatment versions, fits and input files are compared. Raw files are told apart by
-    their times; their lines are not read (procezo flow NAME --last --dry-run does).
+    Parameters, treatment versions, fits and input files are compared, and raw files with what is
+    known of them; new ones are not read (procezo flow NAME --last --dry-run does).
     """
     home = current_home()
     _, flow_set = load(home)
@@ -44,7 +46,7 @@ def status(flows: tuple[str, ...], output_format: str) -> None:
         return
     for (flow, dataset), group in groupby(rows, lambda row: (row["flow"], row["dataset"])):
         print_table(
-            ["stage", "days", "first", "last", "files", "size", "stale"],
+            ["stage", "days", "first", "last", "files", "size", "stale", "remarks"],
             [
                 [
                     row["stage"],
@@ -53,7 +55,8 @@ def status(flows: tuple[str, ...], output_format: str) -> None:
                     row["last"] or "",
                     row["files"],
                     size_text(row["bytes"]),
-                    _stale_text(row["stale"]),
+                    _counts(row["stale"]),
+                    _counts(row["remarks"]),
                 ]
                 for row in group
             ],
@@ -67,25 +70,30 @@ def status(flows: tuple[str, ...], output_format: str) -> None:
 
 def _rows(home: Home, flow: Flow, name: str) -> list[dict[str, Any]]:
     dataset = home.existing_dataset(name)
-    days = known_days(flow, dataset, flow.stages)
+    days = set(known_days(flow, dataset, flow.stages))
+    source, unread = _known_raw(flow, dataset)
+    if source is not None and not unread:
+        days |= {day for day in source.days if flow.start <= day <= today()}
     stale: dict[str, dict[str, int]] = {}
-    found = stale_partitions(flow, dataset, flow.stages, days)
+    found = stale_partitions(
+        flow, dataset, flow.stages, days, source=None if unread else source, read=False
+    )
     for one in found:
         reasons = stale.setdefault(one.stage, {})
         reasons[one.reason] = reasons.get(one.reason, 0) + 1
     for stage in affected_stages(flow, flow.stages, found):
         stale.setdefault(stage.name, {"reads what is stale": len({one.day for one in found})})
-    raw = raw_files(dataset)
     rows = []
-    if flow.source is not None:
+    if source is not None:
         rows.append(
             _row(
                 flow=flow,
                 dataset=name,
                 stage=RAW,
                 days=[],
-                files=raw,
-                stale=_changed(dataset, flow, raw),
+                files=raw_files(dataset),
+                stale={"new or changed": unread} if unread else {},
+                remarks=_remarks(source),
             )
         )
     for stage in flow.stages:
@@ -104,16 +112,22 @@ def _rows(home: Home, flow: Flow, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _changed(dataset: Dataset, flow: Flow, raw: list[Path]) -> dict[str, int]:
-    """Raw files that changed after the last run read them, by their times."""
-    if flow.source is None:
-        return {}
-    folder = dataset.stage(flow.source.output)
-    written = [
-        _stat(path)[1] for day in stage_days(folder) for path in part_files(folder, day).values()
-    ]
-    changed = sum(_stat(path)[1] > max(written, default=0) for path in raw)
-    return {"new or changed": changed} if changed else {}
+def _known_raw(flow: Flow, dataset: Dataset) -> tuple[RawSource | None, int]:
+    """The raw files as they are known, and how many of them are not known as they are."""
+    source = raw_source(flow, dataset)
+    if source is None:
+        return None, 0
+    return source, source.scan_changes(deadline=0).left
+
+
+def _remarks(source: RawSource) -> dict[str, int]:
+    counts = {
+        "lines quarantined": source.catalog.quarantined().total(),
+        "files refused": len(source.catalog.refused()),
+        "files gone": len(source.missing),
+        "days kept": len(source.kept_days()),
+    }
+    return {what: count for what, count in counts.items() if count}
 
 
 def _stat(path: Path) -> tuple[int, int]:
@@ -145,6 +159,7 @@ def _row(
     days: list[date],
     files: list[Path],
     stale: dict[str, int],
+    remarks: dict[str, int] | None = None,
 ) -> dict[str, Any]:
     return {
         "flow": flow.name,
@@ -156,8 +171,9 @@ def _row(
         "files": len(files),
         "bytes": sum(_stat(path)[0] for path in files),
         "stale": stale,
+        "remarks": remarks or {},
     }
 
 
-def _stale_text(stale: dict[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in stale.items())
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import groupby
@@ -163,6 +164,35 @@ class Catalog(CatalogView):
         with self.reading() as (connection, source):
             ours = sa.select(table.path).where(table.source == source, table.removed_at.is_(None))
             return list(connection.scalars(ours.where(misfit).order_by(table.path)))
+
+    def refused(self) -> list[str]:
+        """The files that are there and in quarantine as a whole, by name."""
+        table = raw_files.c
+        with self.reading() as (connection, source):
+            found = connection.scalars(
+                sa.select(table.path)
+                .where(
+                    table.source == source, table.refused.is_not(None), table.removed_at.is_(None)
+                )
+                .order_by(table.path)
+            )
+            return list(found)
+
+    def quarantined(self) -> Counter[str]:
+        """Lines in quarantine of files that are there, by reason."""
+        table = raw_files.c
+        reasons: Counter[str] = Counter()
+        with self.reading() as (connection, source):
+            found = connection.scalars(
+                sa.select(table.quarantined).where(
+                    table.source == source,
+                    table.removed_at.is_(None),
+                    sa.cast(table.quarantined, sa.String) != "{}",
+                )
+            )
+            for counts in found:
+                reasons.update(counts)
+        return reasons
 
     def without_rows(self) -> set[str]:
         """The files that are there and have no rows, by name."""

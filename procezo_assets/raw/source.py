@@ -324,6 +324,10 @@ class RawSource:
             self._store_digests(day, digests)
         return digests
 
+    def knows_digests(self, day: date) -> bool:
+        """Whether the digests of a day can be told without reading it."""
+        return self._digests.get(day, ("", {}))[0] == self.identity(day)
+
     def _store_digests(self, day: date, digests: dict[str, str]) -> None:
         found = (self.identity(day), digests)
         if self._digests.get(day) != found:

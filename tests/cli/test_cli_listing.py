@@ -157,22 +157,48 @@ def test_status_before_and_after_a_run(other):
     assert before[0]["files"] == 3
     assert before[0]["bytes"] == sum(path.stat().st_size for path in raw.iterdir())
     assert {one["days"] for one in before[1:]} == {0}
-    assert other.launch(DAYS[0], DAYS[1]).success
+    assert other.launch(DAYS[0], DAYS[2]).success
     after = {one["stage"]: one for one in other.procezo("status", "--format", "json").json}
-    for stage, files in (("parsed", 4), ("clean", 4), ("aggregated", 4), ("exportcsv", 1)):
+    for stage, files in (("parsed", 6), ("clean", 6), ("aggregated", 6), ("exportcsv", 1)):
         one = after[stage]
-        assert (one["days"], one["first"], one["last"]) == (2, "2026-01-20", "2026-01-21"), stage
+        assert (one["days"], one["first"], one["last"]) == (3, "2026-01-20", "2026-01-22"), stage
         assert one["files"] == files, stage
         assert one["stale"] == {}, stage
     other.write_flow(
         PARSE, {**CLEAN, "params": {"drop_duplicates": False}}, RESAMPLE, AGGREGATE, DUCKDB, CSV
     )
     stale = {one["stage"]: one["stale"] for one in other.procezo("status", "--format", "json").json}
-    assert stale["clean"] == {"parameters changed": 2}
+    assert stale["clean"] == {"parameters changed": 3}
     assert stale["parsed"] == {}
     table = other.procezo("status", "small")
     assert (table.code, table.err) == (0, "")
-    assert "2 parameters changed" in table.out
+    assert "3 parameters changed" in table.out
+
+
+def test_status_shows_raw_files_as_they_are_known(other):
+    other.write_flow(PARSE, CLEAN)
+    other.write_raw(*DAYS, odd=["rebooting"])
+
+    def raw_and_parsed():
+        found = other.procezo("status", "--format", "json").json
+        return [(one["stale"], one["remarks"]) for one in found[:2]]
+
+    assert raw_and_parsed() == [({"new or changed": 3}, {}), ({}, {})]
+    assert not (other.stage("quarantine")).exists()  # nothing was read
+    assert other.procezo("ledger", "DS-1").code == 0
+    assert raw_and_parsed() == [({}, {"lines quarantined": 3}), ({"missing": 3}, {})]
+    assert other.launch(DAYS[0], DAYS[2]).success
+    assert raw_and_parsed() == [({}, {"lines quarantined": 3}), ({}, {})]
+
+    other.raw_file(f"DS-1_pil-90_{DAYS[0]}.csv").unlink()
+    other.write_raw(DAYS[1], lines=40)
+    remarks = {"lines quarantined": 2, "files gone": 1, "days kept": 1}
+    assert raw_and_parsed() == [({"new or changed": 1}, remarks), ({}, {})]
+    assert other.procezo("quarantine", "DS-1").code == 0
+    assert raw_and_parsed()[1] == ({"raw files changed": 1}, {})
+    assert other.procezo("ledger", "DS-1").code == 0  # reads the day's lines
+    assert raw_and_parsed()[1] == ({"raw lines changed": 1}, {})
+    assert "1 files gone, 1 days kept" in other.procezo("status").out
 
 
 def test_status_of_a_home_without_data_says_how_to_begin(other):
