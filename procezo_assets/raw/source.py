@@ -17,11 +17,12 @@ from procezo_assets.datasets import Dataset
 from procezo_assets.errors import CatalogLostError, RawFileError
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
+from procezo_assets.raw.catalog_update import Removed
 from procezo_assets.raw.changes import Changes, Touched
 from procezo_assets.raw.classify import read_fields
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.raw.files import FileCounts, Limits, RawFile, midnight
-from procezo_assets.raw.inventory import Inventory, Removed
+from procezo_assets.raw.inventory import Inventory
 from procezo_assets.raw.kv_csv import FieldCounts
 from procezo_assets.raw.scanning import FileReader, Keep
 from procezo_assets.treatments.parse import ParseParameters
