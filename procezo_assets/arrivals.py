@@ -198,6 +198,9 @@ def look(
         for one in asked
         if one not in lost
     ]
+    if changes.large:
+        held = _days_of(flying) | {day for one in awaited for day in _from_to(one)}
+        asked += _asked_to_read(flow, dataset, changes, held=held, before=memory.awaited)
     later = _days_of((one.first, one.last) for one in asked[asked_at_once:])
     asked = asked[:asked_at_once]
     untold = sorted(_days_of(memory.untold) | in_time, reverse=True)
@@ -230,6 +233,26 @@ def _due_again(
         else:
             due.update(_from_to(one))
     return due, later
+
+
+def _asked_to_read(
+    flow: Flow,
+    dataset: Dataset,
+    changes: Changes,
+    *,
+    held: Collection[date],
+    before: Iterable[Awaited],
+) -> list[Asked]:
+    """A run of today, which reads the files that are too large for a look, and so finds their days.
+
+    The next look finds those touched.
+    """
+    day = today()
+    attempt = 1 + max((one.attempt for one in before if day in _from_to(one)), default=0)
+    if flow.source is None or day in held or attempt > len(AGAIN_AFTER):
+        return []
+    identity = hashlib.sha256("\n".join([flow.name, dataset.name, *changes.large]).encode())
+    return [Asked(dataset.name, day, day, (flow.source,), identity.hexdigest(), attempt)]
 
 
 def _without(awaited: Iterable[Awaited], asked: set[date]) -> list[Awaited]:

@@ -10,7 +10,8 @@ import pytest
 from core_home import CLEAN, D1, D2, D3, NORMALIZE, PARSE, RESAMPLE, CoreHome, lines
 
 from procezo_assets.arrivals import AGAIN_AFTER, Memory, look
-from procezo_assets.runs import raw_source
+from procezo_assets.raw import differences
+from procezo_assets.runs import raw_source, today
 
 STILL = {"settle_seconds": 0}
 
@@ -158,6 +159,16 @@ def test_a_file_that_is_not_still_is_waited_for(home):
     os.utime(path, (before, before))
     assert looker.look() == [(D1, D1)]
     assert looker.found.waits is None
+
+
+def test_a_file_too_large_for_a_look_is_read_by_a_run(home, looker, monkeypatch):
+    home.raw_days(D1)
+    monkeypatch.setattr(differences, "_LARGE", 100)
+    day = today()
+    assert looker.look(deadline=time.monotonic() + 60) == [(day, day)]
+    assert looker.look(deadline=time.monotonic() + 60) == []
+    home.run(looker.flow, day, stages=["parsed"])
+    assert looker.look(deadline=time.monotonic() + 60) == [(D1, D1)]
 
 
 def test_a_removed_file_is_told_of_and_its_day_kept(home, looker):
