@@ -86,10 +86,14 @@ def why_kept(source: RawSource, day: date, folder: Path, parameters: str) -> str
         parameters: Hash of its effective parameters.
     """
     footers = {key: read_provenance(path) for key, path in part_files(folder, day).items()}
-    devices = {
+    return source.why_kept(day, _made_so(footers, parameters))
+
+
+def _made_so(footers: Mapping[PartKey, Provenance | None], parameters: str) -> set[str]:
+    """The devices whose files were made with the parameters of now."""
+    return {
         key.device for key, footer in footers.items() if footer and footer.parameters == parameters
     }
-    return source.why_kept(day, devices)
 
 
 def known_days(flow: Flow, dataset: Dataset, stages: Collection[Stage]) -> list[date]:
@@ -148,14 +152,14 @@ class _StageCheck:
         if self.stage.treatment.kind == "load":
             return self._load_reason(day)
         files = part_files(self._folder, day)
+        footers = {key: read_provenance(path) for key, path in files.items()}
         is_source = self.stage.treatment.kind == "source"
         if (
             is_source
             and source is not None
-            and why_kept(source, day, self._folder, self._parameters) is not None
+            and source.why_kept(day, _made_so(footers, self._parameters)) is not None
         ):
             return None if files else _NOTHING_KEPT
-        footers = {key: read_provenance(path) for key, path in files.items()}
         for footer in footers.values():
             if reason := self._differs(footer):
                 return reason

@@ -8,6 +8,7 @@ import shutil
 import pytest
 from small_home import CLEAN, DAYS, DUCKDB, NORMALIZE, PARSE, RESAMPLE, SmallHome
 
+from procezo_assets import freshness
 from procezo_assets.freshness import known_days, stale_partitions
 from procezo_assets.runs import Work, raw_source, run
 
@@ -58,6 +59,17 @@ def parts(home: SmallHome, folder: str, day) -> list:
 def test_what_was_just_made_is_fresh(home):
     assert stale(home) == set()
     assert stale(home, raw=False) == set()
+
+
+def test_each_footer_is_read_once(home, monkeypatch):
+    read = []
+    provenance = freshness.read_provenance
+    monkeypatch.setattr(
+        freshness, "read_provenance", lambda path: read.append(path) or provenance(path)
+    )
+    assert stale(home) == set()
+    assert read
+    assert len(read) == len(set(read))
 
 
 def test_a_new_day_is_missing_where_its_input_is_there(home):
