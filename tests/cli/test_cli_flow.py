@@ -153,7 +153,7 @@ def test_a_changed_treatment_of_the_user_makes_its_days_stale(home):
 
 
 def test_params_and_full_replace_and_refit(home):
-    home.write_flow(PARSE, CLEAN, RESAMPLE, NORMALIZE)
+    home.write_flow(PARSE, CLEAN, RESAMPLE, NORMALIZE, removed="drop")
     assert ran_stages(home)[-1] == ("normalized", 3)
     fits = home.stage("35_normalized") / "fits"
     before = (fits / "current").read_text()
