@@ -243,13 +243,14 @@ class FixedDialect(BaseModel):
             compared.append(("the delimiter", newer.delimiter, self.delimiter))
         if "decimal" not in declared and newer.decimal and self.decimal:
             compared.append(("the decimal sign", newer.decimal, self.decimal))
+        if not declared & _STAMPS:
+            compared.append(("the kind of timestamps", newer.timestamp_kind, self.timestamp_kind))
         if "date_order" not in declared and not set(newer.date_orders) & set(self.date_orders):
             compared.append(("the order of dates", _or(newer.date_orders), _or(self.date_orders)))
         if not declared & _ZONES:
             compared.append(("the time zone", _named(newer), _named(self)))
         compared += _compared_headers(self, newer, declared="columns" in declared)
         if not declared & _STAMPS:
-            compared.append(("the kind of timestamps", newer.timestamp_kind, self.timestamp_kind))
             both = newer.has_header and self.has_header
             compared.append(
                 ("the timestamp's column", _or(newer.timestamp_names), _or(self.timestamp_names))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from procezo_assets.parameters import fixed_offset, offset_name
-from procezo_assets.raw.units import is_unit
+from procezo_assets.raw.units import is_unit, marks_unit
 from procezo_assets.treatments.parse import RESERVED_COLUMNS
 
 # What HOBO software puts behind a name: logger and sensor serial numbers, in brackets or bare.
@@ -61,6 +61,9 @@ def read_cell(text: str) -> HeaderCell:
     name, comma, unit = longer.rpartition(",")
     if comma and is_unit(unit.strip()) and name.strip():
         return HeaderCell(name.strip(), longer, unit.strip())
+    name, blank, unit = longer.rpartition(" ")
+    if blank and marks_unit(unit):
+        return HeaderCell(name.rstrip(" ,"), longer, unit)
     return HeaderCell(longer, longer, "")
 
 

@@ -23,10 +23,12 @@ from procezo_assets.raw.files import FileCounts, Limits, RawFile
 from procezo_assets.raw.reader import count_lines
 from procezo_assets.raw.remarks import file_remarks
 from procezo_assets.raw.sniff import first_lines, sniff
+from procezo_assets.raw.source_zone import ZONE_ASSUMED
 from procezo_assets.raw.tally import BlockLines
 from procezo_assets.treatments.parse import ParseParameters
 
 _HALF = 0.5
+_ZONED = r":[0-9]{2}[0-9:.,]* ?(?:[Zz]|[+-][0-9:]+)\s*$"
 _AT_ONCE = 10_000_000  # timestamps that are held in memory to count the different ones
 _CLOCK_NOT_SET = datetime(1990, 1, 1, tzinfo=UTC)
 
@@ -95,13 +97,17 @@ def _inspect(path: Path, opened: OpenedRaw, params: ParseParameters, scratch: Pa
         raise DialectError(error.reason, f"{path}: {error.problem}", error.hint) from None
     keys: dict[str, None] = dict.fromkeys(dialect.value_columns)
     first: list[pl.DataFrame] = []
+    unzoned = False
 
     def on_block(read: BlockLines) -> None:
+        nonlocal unzoned
         if dialect.format == "kv_csv" and read.rows.height:
             _, met = kv_csv.read_fields(
                 read.rows["text"], delimiter=dialect.delimiter, claimed=lambda _: False
             )
             keys.update(dict.fromkeys(met.unclaimed))
+            stamps = kv_csv.timestamp_texts(read.rows["text"], delimiter=dialect.delimiter)
+            unzoned |= not stamps.str.contains(_ZONED).all()
         if not first and read.rows.height:
             first.append(read.rows.head(5))
 
@@ -125,7 +131,10 @@ def _inspect(path: Path, opened: OpenedRaw, params: ParseParameters, scratch: Pa
         params=flow_parameters(dialect, params),
         columns=columns,
         duplicate_ts=repeats,
-        problems=tuple(_problems(counts, repeats)),
+        problems=(
+            *([ZONE_ASSUMED] if unzoned and params.zone is None else []),
+            *_problems(counts, repeats),
+        ),
         preview=_preview(first[0], dialect, params, columns),
     )
 

@@ -13,6 +13,7 @@ from procezo_assets.raw.dialect import ZoneSource
 from procezo_assets.raw.headers import ZONE_WORDS, stated_offset, zone_word
 from procezo_assets.raw.loggers import Logger
 
+ZONE_ASSUMED = "the file names no time zone: UTC is assumed; set timezone"
 _TITLE = re.compile(
     r"(?:time ?zone|zeitzone|fuseau(?: horaire)?|utc ?offset|gmt ?offset)"
     r"[\s:=;,\"(]*(?P<zone>[^;,|\t\")]+)",
@@ -89,9 +90,7 @@ def source_zone(
         raise DialectError("timezone", f"'{named}' in the header may be several zones", _HINT)
     if logger and logger.timezone:
         return SourceZone(logger.timezone, "logger")
-    return SourceZone(
-        "UTC", "assumed", problem="the file names no time zone: UTC is assumed; set timezone"
-    )
+    return SourceZone("UTC", "assumed", problem=ZONE_ASSUMED)
 
 
 def _stated(headers: Sequence[str], titles: Sequence[str], *, lenient: bool = False) -> str | None:

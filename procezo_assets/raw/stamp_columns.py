@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from procezo_assets.errors import DialectError, did_you_mean
 from procezo_assets.raw.date_order import ORDERS, readings
-from procezo_assets.raw.dialect import TimestampKind
+from procezo_assets.raw.dialect import TimestampKind, without_zone
 from procezo_assets.raw.headers import read_cell
 from procezo_assets.raw.stamp_grammar import DOTTED_TIME, stamp_expression, time_expression
 from procezo_assets.treatments.parse import ParseParameters
@@ -36,6 +36,7 @@ _NAMED_TIME = re.compile(
     r"|\bts\b|\butc\b|\bdt\b|dato|yyyy",
     re.IGNORECASE,
 )
+_BEGINS_WITH_DIGIT = re.compile(r"[-+.]?[0-9]")
 _BEGINS_AS_TIME = re.compile(r"[0-9]{1,2}(?::|[.h][0-9]{2}[.:m])[0-9]{2}")
 _HALVES = re.compile(r"[AaPp]\.?[Mm]\.?")
 _ROLES = {
@@ -137,7 +138,7 @@ def _declared_places(
         return None
     width = max((len(row) for row in rows), default=len(names))
     places: list[int] = []
-    short = [read_cell(name).name for name in names]
+    short = [without_zone(read_cell(name).name) for name in names]
     for column in wanted:
         if isinstance(column, int):
             if not 1 <= column <= width:
@@ -183,8 +184,8 @@ class _Columns:
     def __init__(self, rows: Sequence[Sequence[str]], names: Sequence[str]) -> None:
         step = max(1, len(rows) // _LINES)
         # a line of names alone is a header; it speaks neither for nor against
-        chosen = [row for row in rows[::step] if any(any(map(str.isdigit, f)) for f in row)]
-        self.rows = chosen or list(rows[:1])
+        chosen = [row for row in rows[::step] if any(_BEGINS_WITH_DIGIT.match(f) for f in row)]
+        self.rows = chosen or list(rows[::step])
         self.width = max((len(row) for row in self.rows), default=0)
         self.names = [names[place] if place < len(names) else "" for place in range(self.width)]
 

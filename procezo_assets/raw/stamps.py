@@ -292,13 +292,11 @@ def _from_parts(texts: pl.DataFrame, parts: str) -> pl.Series:
     naive = _assembled(numbers)
     if "j" not in given:
         return naive
-    dated = numbers.with_columns(naive=naive).select(
-        naive=pl.when(pl.col("j").is_between(1, 366)).then(
-            pl.col("naive") + pl.duration(days=pl.col("j") - 1)
-        ),
-        Y="Y",
-    )
-    return dated.select(pl.when(pl.col("naive").dt.year() == pl.col("Y")).then("naive")).to_series()
+    later = pl.duration(days=pl.col("j") - 1)
+    new_year = pl.datetime(pl.when(pl.lit(naive).is_not_null()).then("Y"), 1, 1, time_unit="us")
+    same_year = (new_year + later).dt.year() == pl.col("Y")
+    dated = pl.when((pl.col("j") > 0) & same_year).then(pl.lit(naive) + later)
+    return numbers.select(naive=dated).to_series()
 
 
 def _read_epoch(texts: pl.Series, ticks: int) -> pl.DataFrame:
@@ -311,7 +309,9 @@ def _read_epoch(texts: pl.Series, ticks: int) -> pl.DataFrame:
     scale = 1_000_000 // ticks
     whole = pl.col("whole").cast(pl.Int64)
     fraction = _microseconds("fraction") * scale // 1_000_000
-    moment = whole * scale + pl.when(whole < 0).then(-fraction).otherwise(fraction)
+    moment = whole * scale + pl.when(pl.col("whole").str.starts_with("-")).then(
+        -fraction
+    ).otherwise(fraction)
     sound = whole.abs() <= _LAST_SECOND * ticks
     return groups.select(ts=pl.when(sound).then(moment).cast(UTC_MICROSECONDS)).with_columns(
         problem=pl.when(pl.col("ts").is_null()).then(pl.lit("timestamp"))

@@ -8,7 +8,7 @@ _TAKES_A_PREFIX = """
 m g s A K mol cd Hz N Pa J W V F S bar l L eq lx lux var VA Wh Ah cal E
 """
 _STANDS_ALONE = """
-% ‰ ° ' " °C ℃ ºC °F ℉ ºF °K C F degC degF deg_C deg_F degK deg degT degM degree degrees
+% ‰ ° ' " *C *F °C ℃ ºC °F ℉ ºF °K C F degC degF deg_C deg_F degK deg degT degM degree degrees
 celsius fahrenheit kelvin Ω ohm ohms kohm Mohm in inch inches ft feet foot yd mi mile miles nmi
 min mins h hr hrs hour hours d day days wk week yr year sec secs second seconds minute minutes
 meter meters metre metres liter liters litre litres gram grams t ha a kn kt kts knot knots
@@ -32,8 +32,14 @@ _WORDS = re.compile(
     r"|(?:watts?|w)/(?:meter|m)\^?2|(?:meters?|miles?|feet)/(?:second|hour|s|h)",
     re.IGNORECASE,
 )
+_SHORT = 3  # letters; longer ones are words, with a capital or not
 # letters that name a phase, a channel or a sensor at least as often as a unit
 _DOUBTFUL = frozenset({"a", "A", "d", "E", "N", "S", "T", "t", "'", '"', "in", "min", "count"})
+
+
+def marks_unit(text: str) -> bool:
+    """Tell whether a word behind a name can only be a unit: `°C` and `%`, but not `in`."""
+    return bool(set("°%µμ²³/") & set(text)) and is_unit(text)
 
 
 def is_unit(text: str) -> bool:
@@ -41,4 +47,5 @@ def is_unit(text: str) -> bool:
     trimmed = text.strip()
     if not trimmed or trimmed in _DOUBTFUL:
         return False
-    return bool(_UNIT.fullmatch(trimmed) or _WORDS.fullmatch(trimmed))
+    spelt_out = len(trimmed) > _SHORT and trimmed.lower() in _STANDS_ALONE.split()
+    return bool(_UNIT.fullmatch(trimmed) or _WORDS.fullmatch(trimmed) or spelt_out)

@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from procezo_assets.datasets import RAW_FOLDER
+from procezo_assets.errors import ParameterError
 from procezo_assets.parameters import Instant, Parameters, ZoneOrOffset
 from procezo_assets.treatments.model import source
 from procezo_assets.treatments.treated import Frame, Treated
@@ -63,7 +64,7 @@ class DomainColumns(BaseModel):
             if names.count(name) > 1:
                 raise ValueError(f"two columns have the name '{name}'")
         for key, name in self.rename.items():
-            if key != name and self.takes(key) and self.takes(name) and name not in self.rename:
+            if key != name and self.takes(key) and self.names(name) and name not in self.rename:
                 raise ValueError(f"'{key}' is renamed to '{name}', which is a column already")
         return self
 
@@ -295,6 +296,11 @@ def parse(rows: Frame, params: ParseParameters) -> dict[str, Treated]:
         for key in domain.order([key for key in keys if params.domain_of(key) == name]):
             values, reasons = read_numbers(rows[f"key:{key}"], dtype=domain.dtype)
             column = domain.rename.get(key, key)
+            if any(column == other.name for other in columns):
+                raise ParameterError(
+                    f"domain '{name}': '{key}' is renamed to '{column}', which is a column already",
+                    "rename it to something else",
+                )
             columns.append(values.alias(column))
             for reason, count in reasons.items():
                 removed.setdefault(reason, {})[column] = count
