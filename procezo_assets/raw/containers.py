@@ -10,6 +10,7 @@ from __future__ import annotations
 import bz2
 import codecs
 import contextlib
+import errno
 import gzip
 import hashlib
 import lzma
@@ -54,6 +55,7 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_DAMAGE = (None, errno.EINVAL)  # a library's own, or a place before the file's start
 _SIGNS_OF_UTF16 = 16  # fewer bytes say nothing
 
 
@@ -306,7 +308,7 @@ def _unpack(
     except DialectError:
         raise
     except Exception as error:  # a damaged archive raises whatever its library stumbles over
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in _DAMAGE:
             raise
         raise DialectError(
             "damaged_archive",

@@ -83,6 +83,11 @@ def test_a_plain_file_is_read_where_it_lies(tmp_path):
     assert not (tmp_path / "scratch").exists()
 
 
+_directory = PACKED["zip"].index(b"PK\x01\x02")
+# a member that is said to begin before the file does, as lines in a wrong order make it
+ZIP_BEFORE_ITS_START = PACKED["zip"][:20] + PACKED["zip"][_directory - 20 :]
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -93,6 +98,7 @@ def test_a_plain_file_is_read_where_it_lies(tmp_path):
         (PACKED["zip"][:-30], "damaged_archive"),
         (PACKED["zip"].replace(b"08:00", b"09:00"), "damaged_archive"),
         (b"PK\x03\x04", "damaged_archive"),
+        (ZIP_BEFORE_ITS_START, "damaged_archive"),
         (zipped({}), "archive_members"),
         (zipped({"a.csv": TEXT, "b.csv": TEXT}), "archive_members"),
         (sheets(a=[[1]])[:-40], "damaged_archive"),
