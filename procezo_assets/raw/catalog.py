@@ -11,22 +11,21 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
+from procezo_assets.raw.catalog_results import ResultsCatalog
 from procezo_assets.raw.catalog_rows import DayFile, FileEntry, KnownFile, WaitingFile
 from procezo_assets.raw.catalog_store import (
-    day_digests,
     file_days,
     meta,
-    partitions,
     raw_files,
     touched_days,
     upsert,
     waiting,
 )
-from procezo_assets.raw.catalog_view import CatalogView, chunks, current_mark, dates, texts, within
+from procezo_assets.raw.catalog_view import chunks, current_mark, dates, texts, within
 from procezo_assets.raw.changes import Touched
 
 
-class Catalog(CatalogView):
+class Catalog(ResultsCatalog):
     """What one flow knows of the raw files of one dataset.
 
     Transactions are short, so that sensors, runs and commands can use the file at once.
@@ -307,68 +306,6 @@ class Catalog(CatalogView):
                 sa.select(table.device).where(table.source == source, table.day == str(day))
             )
             return set(found)
-
-    def digests(
-        self, days: Collection[date] | None = None
-    ) -> dict[date, tuple[str, dict[str, str]]]:
-        """What was kept of days: the identity of their files, and the digests by device.
-
-        Args:
-            days: Which days; None is all.
-        """
-        table = day_digests.c
-        found: dict[date, tuple[str, dict[str, str]]] = {}
-        with self.reading() as (connection, source):
-            for chunk in chunks(texts(days)):
-                rows = connection.execute(
-                    sa.select(table.day, table.identity, table.digests).where(
-                        table.source == source, within(table.day, chunk)
-                    )
-                )
-                for day, identity, digests in rows:
-                    found[date.fromisoformat(day)] = (identity, digests)
-        return found
-
-    def store_digests(self, digests: Mapping[date, tuple[str, Mapping[str, str]]]) -> None:
-        """Keep the digests of days, with the identity of the files that they are of."""
-        if not digests:
-            return
-        with self.writing() as (connection, source):
-            rows = [
-                {"source": source, "day": str(day), "identity": identity, "digests": dict(found)}
-                for day, (identity, found) in digests.items()
-            ]
-            upsert(connection, day_digests, rows)
-
-    def partitions(self, stage: str) -> dict[date, tuple[str, dict[str, Any]]]:
-        """What was kept of a stage's partitions: the identity of their files, and their counts."""
-        table = partitions.c
-        with self.reading() as (connection, source):
-            found = connection.execute(
-                sa.select(table.day, table.files, table.counts).where(
-                    table.source == source, table.stage == stage
-                )
-            )
-            return {date.fromisoformat(day): (files, counts) for day, files, counts in found}
-
-    def store_partitions(
-        self, stage: str, counts: Mapping[date, tuple[str, dict[str, Any]]]
-    ) -> None:
-        """Keep the counts of a stage's partitions, with the identity of their files."""
-        if not counts:
-            return
-        with self.writing() as (connection, source):
-            rows = [
-                {
-                    "source": source,
-                    "stage": stage,
-                    "day": str(day),
-                    "files": files,
-                    "counts": found,
-                }
-                for day, (files, found) in counts.items()
-            ]
-            upsert(connection, partitions, rows)
 
     def _set(self, paths: Sequence[str], values: Mapping[str, Any], *, touch: bool) -> set[date]:
         if not paths:
