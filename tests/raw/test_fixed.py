@@ -65,13 +65,23 @@ def test_the_first_file_by_name_settles_it_and_others_are_quarantined_whole(data
 
 def test_it_outlives_the_file_that_settled_it_until_it_is_removed(dataset):
     (dataset.raw / "a.csv").write_text(COMMAS)
+    (dataset.raw / "c.csv").write_text(COMMAS.replace("08", "10"))
     scanned(dataset)
     (dataset.raw / "a.csv").unlink()
     (dataset.raw / "b.csv").write_text(SEMICOLONS)
 
-    assert scanned(dataset)[0] == {"b.csv": (0, {"dialect": 2})}
+    assert scanned(dataset)[0] == {"b.csv": (0, {"dialect": 2}), "c.csv": (1, {})}
 
     (dataset.stage("10_parsed") / "dialect.json").unlink()
+    assert scanned(dataset)[0] == {"b.csv": (1, {}), "c.csv": (0, {"dialect": 2})}
+
+
+def test_it_is_settled_anew_where_no_file_is_left_that_fits(dataset):
+    (dataset.raw / "a.csv").write_text(COMMAS)
+    scanned(dataset)
+    (dataset.raw / "a.csv").unlink()
+    (dataset.raw / "b.csv").write_text(SEMICOLONS)
+
     assert scanned(dataset)[0] == {"b.csv": (1, {})}
 
 
