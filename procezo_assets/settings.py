@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         description="PROCEZO_KEEP_PRINTED: whether Dagster keeps what treatments print with the "
         "run; the commands set it to 0 for theirs, which print to the terminal.",
     )
+    register_datasets: bool = Field(
+        default=True,
+        description="PROCEZO_REGISTER_DATASETS: whether loading the definitions makes the datasets "
+        "on disk known to Dagster; queued runs set it to 0 for themselves, as theirs is known.",
+    )
     dagster_home: Path | None = Field(
         default=None, validation_alias="DAGSTER_HOME", description="DAGSTER_HOME, as Dagster reads."
     )

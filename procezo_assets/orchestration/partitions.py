@@ -100,7 +100,8 @@ def register_datasets(home: Home, flows: Iterable[Flow]) -> None:
     Dagster refuses a run of a partition that the instance does not know, so that without this a
     fresh clone could materialize nothing.
     """
-    if load_settings().dagster_home is None:
+    settings = load_settings()
+    if settings.dagster_home is None or not settings.register_datasets:
         return
     lock = home.state / "dagster-instance.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
