@@ -104,12 +104,12 @@ def find_header(
         at = _names_row(sample, fields, first=first, width=width, stamp=stamp, delimiter=delimiter)
     declared = list(params.columns or ())
     if at is None:
-        titles = _titles(sample[:first], fields, delimiter)
+        titles = _titles(sample[:first], fields, delimiter, width)
         return Header(declared, None, {}, titles, texts=declared, width=len(declared))
     raw = _cells(sample[at].text, delimiter)
     names, problem = _aligned(raw, width, stamp, delimiter)
     if at > first and params.header_row is None:  # rows above it are rows all the same
-        titles = _titles(sample[:first], fields, delimiter)
+        titles = _titles(sample[:first], fields, delimiter, width)
         said = f"the names of the columns are in line {sample[at].number}, below rows"
         return Header(declared or names, sample[at], {}, titles, said, names, width)
     units: dict[int, str] = {}
@@ -248,14 +248,19 @@ def _units(cells: Sequence[str], *, certain: bool) -> dict[int, str]:
 
 
 def _titles(
-    above: Sequence[Line], fields: Sequence[list[str] | None], delimiter: str
+    above: Sequence[Line], fields: Sequence[list[str] | None], delimiter: str, width: int
 ) -> list[Line]:
-    """Titles and comments from the start; a line mostly of numbers is a damaged row instead."""
+    """Titles and comments from the start; a line of numbers is a damaged row instead.
+
+    Of much fewer fields than rows, it is one only where all are numbers: `37.7 -105.9 2317 m` is
+    where a station is.
+    """
     titles: list[Line] = []
     for line, cells in zip(above, fields, strict=False):
         filled = [cell for cell in cells or () if cell]
         numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in filled)
-        if filled and numbers >= _HALF * len(filled) and not is_comment(line.text, delimiter):
+        enough = _HALF * len(filled) if len(filled) >= _HALF * width else len(filled)
+        if filled and numbers >= enough and not is_comment(line.text, delimiter):
             break
         titles.append(line)
     return titles

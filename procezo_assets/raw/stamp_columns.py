@@ -11,6 +11,7 @@ from procezo_assets.raw.date_order import ORDERS, readings
 from procezo_assets.raw.dialect import TimestampKind, without_zone
 from procezo_assets.raw.headers import read_cell
 from procezo_assets.raw.stamp_grammar import DOTTED_TIME, stamp_expression, time_expression
+from procezo_assets.raw.stamp_parts import is_part, names_part
 from procezo_assets.treatments.parse import ParseParameters
 
 # A column is one of timestamps where this part of its lines reads as some; others are damaged.
@@ -39,28 +40,7 @@ _NAMED_TIME = re.compile(
 _BEGINS_WITH_DIGIT = re.compile(r"[-+.]?[0-9]")
 _BEGINS_AS_TIME = re.compile(r"[0-9]{1,2}(?::|[.h][0-9]{2}[.:m])[0-9]{2}")
 _HALVES = re.compile(r"[AaPp]\.?[Mm]\.?")
-_ROLES = {
-    "Y": "year yyyy yy yr jahr année annee ano año anno jaar år",
-    "M": "month mm mo mon monat mois mes mês mese maand måned",
-    "D": "day dd dy dom tag jour dia día giorno dag dayofmonth",
-    "j": "doy jday julian julianday dayofyear yday yearday",
-    "h": "hour hh hr h hours stunde heure hora ora uur",
-    "m": "minute min mm mn mi minutes minuten minuto minuut",
-    "s": "second sec ss s seconds sekunde seconde segundo secondo",
-    "t": "hhmm hourmin hourminute time",
-}
-_RANGES = {
-    "Y": (0, 2200),
-    "M": (1, 12),
-    "D": (1, 31),
-    "j": (1, 366),
-    "h": (0, 24),
-    "m": (0, 59),
-    "s": (0, 60),
-    "t": (0, 2400),
-}
 _LINES = 100
-_SIXTY = 60
 
 
 class StampColumns(NamedTuple):
@@ -326,18 +306,12 @@ class _Columns:
     def _has_role(self, place: int, role: str) -> bool:
         if place >= self.width:
             return False
-        name = re.sub(r"[^a-zà-ÿ]", "", self.names[place].lower())
-        if name not in _ROLES[role].split():
+        if not names_part(self.names[place], role):
             return False
-        low, high = _RANGES[role]
-
-        def within(text: str) -> bool:
-            number = re.fullmatch(r"([0-9]{1,4})(?:[.,][0-9]+)?", text)
-            if number is None or not low <= int(number[1]) <= high:
-                return False
-            return role != "t" or int(number[1]) % 100 < _SIXTY
-
-        return self.share(place, within) >= _NEARLY_ALL
+        if self.share(place, lambda text: is_part(text, role)) < _NEARLY_ALL:
+            return False
+        # of a `time` of 0 to 23, nothing says whether these are hours or minutes
+        return role != "t" or any(len(text) > 2 for text in self.texts(place))  # noqa: PLR2004
 
     def epoch(self) -> StampColumns | None:
         for place in range(self.width):
@@ -362,7 +336,10 @@ class _Columns:
         if not dates:
             return None
         place, style = dates[0]
-        if self.width > place + 1 and self.share(place + 1, _BEGINS_AS_TIME.match) >= _ENOUGH:
+        if self.width > place + 1 and (
+            self.share(place + 1, _BEGINS_AS_TIME.match) >= _ENOUGH
+            or names_part(self.names[place + 1], "t")
+        ):
             return None  # a time that is not understood: without it, rows would be wrong
         return StampColumns((place,), "text", "*", style, untimed=True)
 

@@ -79,6 +79,16 @@ READ = {
         {},
         (1, T, T, ["WS"]),
     ),
+    "a date and HHMM": (
+        "Date,Time,v\n2024-03-13,2200,1\n2024-03-13,2205,1\n",
+        {},
+        (2, T, utc(2024, 3, 13, 22, 5), ["v"]),
+    ),
+    "titles that begin with numbers": (
+        " Alamosa\n   37.70  105.92 2317 m\n 2024-03-13 22:00  1 2 3 4 5 6 7 8\n",
+        {},
+        (1, T, T, [f"column_{place}" for place in range(3, 11)]),
+    ),
     "buoys: names and units behind #, month and minute alike": (
         "#YY  MM DD hh mm WDIR WSPD\n#yr  mo dy hr mn degT m/s\n2024 03 13 22 00 100  5.5\n",
         {},
@@ -287,6 +297,16 @@ REFUSED = {
         "201203041530,1.5\n",
         {},
         "could begin with a year of four digits or of two",
+    ),
+    "a time that may be hours or minutes": (
+        "Date,Time,v\n2024-03-13,0,1\n2024-03-13,1,1\n",
+        {},
+        "no column reads as date and time",
+    ),
+    "a time that is not understood": (
+        "Date,Time,v\n2024-03-13,0.5,1\n2024-03-13,1.5,1\n",
+        {},
+        "no column reads as date and time",
     ),
     "bytes": (bytes(range(256)) * 9, {}, "no column reads as date and time"),
 }
