@@ -98,7 +98,8 @@ class Home:
 
     def _find_datasets(self, folder: Path, prefix: str) -> Iterator[str]:
         try:
-            entries = [entry for entry in os.scandir(folder) if entry.is_dir()]
+            with os.scandir(folder) as found:
+                entries = [entry for entry in found if _is_folder(entry)]
         except OSError:  # gone, or nobody's business: no dataset of ours
             return
         if prefix and not is_dataset_name(prefix):
@@ -241,6 +242,13 @@ def raw_files(dataset: Dataset) -> list[Path]:
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         found += [Path(folder, name) for name in names if not name.startswith(".")]
     return sorted(path for path in found if not _is_special(path))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere, or in a circle
+        return False
 
 
 def _is_special(path: Path) -> bool:

@@ -98,7 +98,7 @@ def run_on_folders(
     dataset = FolderPair(home, name, input_folder.resolve(), output_folder.resolve())
     flow.parameters(stage, name)
     if is_source:
-        source = raw_source(flow, dataset)
+        source = raw_source(flow, dataset, keep=False)  # the run itself keeps what is no row
         if source is not None:
             source.scan()
         days: list[date] = source.days if source is not None else []
