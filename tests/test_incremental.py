@@ -30,6 +30,7 @@ from test_laws import LINES
 from procezo_assets.datasets import part_files, stage_days
 from procezo_assets.pipeline import StageKept
 from procezo_assets.plans import Planner
+from procezo_assets.raw.gone import GONE_FILE
 from procezo_assets.runs import Work, run
 from procezo_assets.stores.loads import read_record
 from procezo_assets.stores.parquet import read_part
@@ -95,8 +96,11 @@ def carry_out(lab, what, name, value):
 
 
 def results(lab):
+    """What was made of the raw files, without what is remembered of them."""
     return {
-        name: digest for name, digest in lab.digests().items() if not name.startswith("quarantine")
+        name: digest
+        for name, digest in lab.digests().items()
+        if not name.startswith("quarantine") and not name.endswith(GONE_FILE)
     }
 
 
