@@ -6,10 +6,18 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from procezo_assets.errors import FlowError
 from procezo_assets.flows import Flow
+
+if TYPE_CHECKING:
+    from apprise import NotifyBase
+
+# a silent address may not hold up those who wait for all
+_LONGEST_WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -19,12 +27,12 @@ class Address:
     Args:
         name: What may be shown of it: its place in the flow, and the service.
         key: Tells it apart from others, and shows nothing of it.
-        url: Apprise's address.
+        service: What Apprise made of it.
     """
 
     name: str
     key: str
-    url: str = field(repr=False)
+    service: NotifyBase = field(repr=False, compare=False)
 
     def send(self, title: str, text: str) -> bool:
         """Send a message; False where it did not get through."""
@@ -32,13 +40,38 @@ class Address:
 
         logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it may name the address
         sender = apprise.Apprise()
-        return bool(sender.add(self.url) and sender.notify(title=title, body=text))
+        return bool(sender.add(self.service) and sender.notify(title=title, body=text))
+
+
+def send_to_all(
+    messages: Mapping[Address, tuple[str, str]], *, within: float
+) -> Mapping[Address, bool]:
+    """Send each address its message, all at the same time.
+
+    Args:
+        messages: Title and text for each address.
+        within: Seconds after which an address that has not answered counts as not told.
+
+    Returns:
+        Whether the message got through, for each address.
+    """
+    pool = ThreadPoolExecutor(max(1, len(messages)))
+    sending = {pool.submit(address.send, *told): address for address, told in messages.items()}
+    done, silent = wait(sending, within)
+    pool.shutdown(wait=False)
+    got = {sending[one]: one.exception() is None and one.result() for one in done}
+    return {**got, **{sending[one]: False for one in silent}}
 
 
 def addresses(flow: Flow) -> Iterator[Address | FlowError]:
-    """The addresses that a flow names, each or why it is none."""
+    """The addresses that a flow names, each once, or why it is none."""
+    seen: set[str] = set()
     for place, one in enumerate(flow.notify, 1):
-        yield _address(flow, place, one)
+        found = _address(flow, place, one)
+        if isinstance(found, FlowError) or found.key not in seen:
+            yield found
+        if isinstance(found, Address):
+            seen.add(found.key)
 
 
 def _address(flow: Flow, place: int, one: str | Mapping[str, str]) -> Address | FlowError:
@@ -54,5 +87,7 @@ def _address(flow: Flow, place: int, one: str | Mapping[str, str]) -> Address | 
         return FlowError(
             f"{where} is none that Apprise knows", "see its list: mailto://…, slack://…, json://…"
         )
+    found.socket_connect_timeout = min(found.socket_connect_timeout, _LONGEST_WAIT_SECONDS)
+    found.socket_read_timeout = min(found.socket_read_timeout, _LONGEST_WAIT_SECONDS)
     key = hashlib.sha256(url.encode()).hexdigest()[:12]
-    return Address(f"address {place} ({found.service_name})", key, url)
+    return Address(f"address {place} ({found.service_name})", key, found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import dagster as dg
 
 from procezo_assets.errors import FlowError
 from procezo_assets.flows import Flow
-from procezo_assets.notices import Address, addresses
+from procezo_assets.notices import Address, addresses, send_to_all
 from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.in_flight import is_run_of
 from procezo_assets.orchestration.partitions import tagged_days
@@ -25,6 +25,8 @@ _LINE_LENGTH = 500
 # an address out of reach is tried again after 30 s, then after twice as long each time
 _TRIES = 6
 _FIRST_WAIT_SECONDS = 30.0
+# Dagster ends a tick after 60 s, and would then have all told again
+_SENDING_SECONDS = 30.0
 
 _ENDS: Final = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 
@@ -44,14 +46,13 @@ def notify_sensor(flow: Flow) -> dg.SensorDefinition:
         if state is None:  # what was before the first tick is history
             state = _State(after=_newest(context.instance))
         lines = list(_news(context.instance, flow, state))
-        sent = 0
-        for address in addresses(flow):
-            if isinstance(address, FlowError):
-                if str(address) not in told:
-                    context.log.warning(str(address))
-                told.add(str(address))
-            else:
-                sent += _tell(context, flow, state, address, lines)
+        known = list(addresses(flow))
+        wrong = {str(address) for address in known if isinstance(address, FlowError)}
+        for problem in sorted(wrong - told):
+            context.log.warning(problem)
+        told.update(wrong)
+        reachable = [address for address in known if isinstance(address, Address)]
+        sent = _tell(context, flow, state, reachable, lines)
         context.update_cursor(state.text)
         return dg.SkipReason(f"{len(lines)} things to tell; {sent} messages sent")
 
@@ -177,28 +178,42 @@ def _tell(
     context: dg.SensorEvaluationContext,
     flow: Flow,
     state: _State,
-    address: Address,
+    known: Iterable[Address],
     lines: list[str],
-) -> bool:
-    """Send what an address has not been told; what does not get through waits its turn."""
-    unsent = state.unsent.pop(address.key, _Unsent())
-    unsent.lines += lines
-    if not unsent.lines:
-        return False
-    if time.time() >= unsent.at:
-        if address.send(f"procezo: {flow.name}", _message(unsent.lines)):
-            return True
-        unsent.tries += 1
-        unsent.at = time.time() + _FIRST_WAIT_SECONDS * 2 ** (unsent.tries - 1)
-        if unsent.tries >= _TRIES:
-            context.log.error(
-                "%s is out of reach; it is not told: %s", address.name, _message(unsent.lines)
-            )
-            return False
-        context.log.warning("%s is out of reach; it is tried again", address.name)
-    unsent.lines = unsent.lines[: 2 * _LINES]
-    state.unsent[address.key] = unsent
-    return False
+) -> int:
+    """Send what addresses have not been told; what does not get through waits its turn.
+
+    Returns:
+        How many messages got through.
+    """
+    told = {address: state.unsent.pop(address.key, _Unsent()) for address in known}
+    for unsent in told.values():
+        unsent.lines += lines
+    told = {address: unsent for address, unsent in told.items() if unsent.lines}
+    now = time.time()
+    title = f"procezo: {flow.name}"
+    got = send_to_all(
+        {
+            address: (title, _message(unsent.lines))
+            for address, unsent in told.items()
+            if now >= unsent.at
+        },
+        within=_SENDING_SECONDS,
+    )
+    for address, unsent in told.items():
+        if got.get(address):
+            continue
+        if address in got:
+            unsent.tries += 1
+            unsent.at = time.time() + _FIRST_WAIT_SECONDS * 2 ** (unsent.tries - 1)
+            if unsent.tries >= _TRIES:
+                message = _message(unsent.lines)
+                context.log.error("%s is out of reach; it is not told: %s", address.name, message)
+                continue
+            context.log.warning("%s is out of reach; it is tried again", address.name)
+        unsent.lines = unsent.lines[: 2 * _LINES]
+        state.unsent[address.key] = unsent
+    return sum(got.values())
 
 
 def _message(lines: list[str]) -> str:

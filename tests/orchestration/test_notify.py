@@ -27,11 +27,13 @@ class Received:
     def __init__(self):
         self.messages = []
         self.refuses = False
+        self.waits = 0.0
         received = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                time.sleep(received.waits)
                 if received.refuses:
                     self.send_error(503)
                     return
@@ -187,6 +189,43 @@ def test_what_did_not_get_through_is_told_once_when_it_does(home, received):
     with patch.object(time, "time", lambda: later):
         sensor.tick()
         sensor.tick()
+    assert len(received.messages) == 1
+
+
+def test_silent_addresses_hold_a_tick_up_together_and_not_one_after_the_other(
+    home, received, monkeypatch
+):
+    others = [Received() for _ in range(3)]
+    home.write_flow(
+        PARSE,
+        CLEAN,
+        {"treatment": "picky"},
+        notify=[{"env": "OPS_ADDRESS"}, *(f"{other.url}?rto=3600" for other in others)],
+    )
+    sensor = Sensor(home)
+    monkeypatch.setattr(notify, "_SENDING_SECONDS", 1.0)
+    home.write_raw(DAYS[1])
+    home.launch(DAYS[1])
+    for other in others:
+        other.waits = 3.0
+    started = time.monotonic()
+    message = sensor.tick()
+    assert time.monotonic() - started < 3
+    assert message == "1 things to tell; 1 messages sent"
+    assert len(received.messages) == 1
+    assert len(json.loads(sensor.cursor)["unsent"]) == 3
+    for other in others:
+        other.close()
+
+
+def test_an_address_that_is_named_twice_is_told_once(home, received):
+    home.write_flow(
+        PARSE, CLEAN, {"treatment": "picky"}, notify=[received.url, {"env": "OPS_ADDRESS"}]
+    )
+    sensor = Sensor(home)
+    home.write_raw(DAYS[1])
+    home.launch(DAYS[1])
+    sensor.tick()
     assert len(received.messages) == 1
 
 
