@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +37,9 @@ _SERVER = "procezo_assets.orchestration.run_server"
 
 _SERVER_ENDS_WITHIN = 20.0
 
+# what `run_server.execute` takes, of runs that have no process yet, by run id
+_Asked = dict[str, tuple[str, str, str]]
+
 # forks of a process with libraries of Apple's loaded may crash there
 _FORKS = sys.platform == "linux"
 
@@ -50,6 +54,7 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
         self._server: subprocess.Popen[str] | None = None
+        self._asked: _Asked = {}
         self._lock = threading.Lock()
 
     @property
@@ -84,12 +89,11 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
             run_id=run.run_id,
             instance_ref=self._instance.get_ref(),
         )
-        folder = str(running_folder())
-        serialized = serialize_value(args)
+        request = (str(running_folder()), run.run_id, serialize_value(args))
         if _FORKS:
-            self._ask(json.dumps({"folder": folder, "run_id": run.run_id, "args": serialized}))
+            self._ask(*request)
         else:
-            _popen(folder, run.run_id, serialized)
+            _in_background(_start_each, {run.run_id: request})
 
     def terminate(self, run_id: str) -> bool:
         """Interrupt a run, whichever process asks."""
@@ -120,8 +124,8 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
     def dispose(self) -> None:
         """Let the server go; runs that it started go on."""
         with self._lock:
-            if self._server is not None and self._server.stdin is not None:
-                self._server.stdin.close()  # it ends when it has started what it was asked for
+            self._let_go()
+            if self._server is not None:  # it ends when it has started what it was asked for
                 try:
                     self._server.wait(_SERVER_ENDS_WITHIN)
                 except subprocess.TimeoutExpired:
@@ -129,13 +133,48 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
                     self._server.wait()
             self._server = None
 
-    def _ask(self, line: str) -> None:
+    def _ask(self, folder: str, run_id: str, args: str) -> None:
+        line = json.dumps({"folder": folder, "run_id": run_id, "args": args})
         with self._lock:
             if self._server is None or self._server.poll() is not None:
-                self._server = _popen(stdin=subprocess.PIPE)
+                self._let_go()
+                self._server = _popen(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                self._asked = {}
+                _in_background(_start_what_is_left, self._server, self._asked)
             assert self._server.stdin is not None  # noqa: S101 - it is a pipe
-            self._server.stdin.write(line + "\n")
-            self._server.stdin.flush()
+            self._asked[run_id] = (folder, run_id, args)
+            try:
+                self._server.stdin.write(line + "\n")
+                self._server.stdin.flush()
+            except BrokenPipeError:  # it has just ended
+                _in_background(_start_each, self._asked)
+
+    def _let_go(self) -> None:
+        if self._server is not None and self._server.stdin is not None:
+            with suppress(BrokenPipeError):  # what it has not read, nobody will
+                self._server.stdin.close()
+
+
+def _start_what_is_left(server: subprocess.Popen[str], asked: _Asked) -> None:
+    """Hear from the server which runs it has started, and when it ends start the others."""
+    assert server.stdout is not None  # noqa: S101 - it is a pipe
+    with server.stdout:
+        for line in server.stdout:
+            asked.pop(line.strip(), None)
+    _start_each(asked)
+
+
+def _start_each(asked: _Asked) -> None:
+    """Give each run an interpreter of its own."""
+    # what is not there any more, another thread has
+    requests = [asked.pop(run_id, None) for run_id in list(asked)]
+    started = [_popen(*request) for request in requests if request]
+    for process in started:
+        process.wait()
+
+
+def _in_background(work: Callable[..., None], *args: Any) -> None:  # noqa: ANN401 - passed on
+    threading.Thread(target=work, args=args, daemon=True).start()
 
 
 def running_folder() -> Path:
@@ -143,7 +182,9 @@ def running_folder() -> Path:
     return Path(os.environ.get("DAGSTER_HOME") or ".").absolute() / ".procezo" / "running"
 
 
-def _popen(*args: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+def _popen(
+    *args: str, stdin: int = subprocess.DEVNULL, stdout: int | None = None
+) -> subprocess.Popen[str]:
     return subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", _SERVER, *args], stdin=stdin, text=True
+        [sys.executable, "-m", _SERVER, *args], stdin=stdin, stdout=stdout, text=True
     )

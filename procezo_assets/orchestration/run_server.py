@@ -14,6 +14,8 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 _PRELOADED = (
@@ -45,7 +47,12 @@ _PRELOADED = (
 
 
 def serve() -> None:
-    """Fork a process for each line on stdin: a JSON object with `folder`, `run_id` and `args`."""
+    """Fork a process for each line on stdin: a JSON object with `folder`, `run_id` and `args`.
+
+    The `run_id` goes to stdout when its process is there. What processes print goes to stderr.
+    """
+    started = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     # Ctrl-C is for the runs; this process ends with the one that started it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -55,17 +62,22 @@ def serve() -> None:
         except ImportError as error:  # it is only slower without; what is needed, the run says
             sys.stderr.write(f"procezo: {name} cannot be imported beforehand: {error}\n")
     for line in sys.stdin:
+        request = json.loads(line)
         if os.fork() == 0:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            _exit_after(line)
+            os.close(started.fileno())
+            _exit_after(request)
+        with suppress(BrokenPipeError):  # whoever asked is gone; its run goes on
+            started.write(request["run_id"] + "\n")
+            started.flush()
 
 
-def _exit_after(line: str) -> None:
+def _exit_after(request: Mapping[str, str]) -> None:
     code = 1
     try:
-        execute(**json.loads(line))
+        execute(**request)
         code = 0
     except BaseException:  # noqa: BLE001 - nothing may return into the loop of the parent
         traceback.print_exc()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -14,6 +16,7 @@ from dagster._core.launcher import LaunchRunContext, WorkerStatus
 from small_home import CLEAN, DAYS, PARSE, SmallHome, keys
 
 from procezo_assets.orchestration import launch
+from procezo_assets.orchestration import launcher as launcher_module
 from procezo_assets.orchestration.launcher import ForkingRunLauncher, running_folder
 from procezo_assets.orchestration.running import is_marked, process_of
 from procezo_assets.templates import place
@@ -159,13 +162,31 @@ def test_a_run_whose_flow_is_gone_when_it_starts_fails_at_once(home, launched):
     instance, launcher = launched
     real = launcher._ask
 
-    def ask(line):
+    def ask(*request):
         (home.path / "flows" / "small.json").unlink()
-        real(line)
+        real(*request)
 
     with patch.object(launcher, "_ask", ask):
         run_id = submit(home, launched)
     assert finished(instance, run_id) == dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.usefixtures("inside")
+def test_a_run_starts_without_the_server_where_that_cannot_start(home):
+    write_only_flow(home, PARSE)
+    with launcher_of(home) as (instance, launcher):
+        real, broken = launcher_module._popen, []
+
+        def popen(*args, **pipes):
+            if args:
+                return real(*args, **pipes)
+            broken.append(subprocess.Popen([sys.executable, "-c", "1"], text=True, **pipes))
+            return broken[-1]
+
+        with patch.object(launcher_module, "_popen", popen):
+            run_id = submit(home, (instance, launcher))
+            assert finished(instance, run_id) == dg.DagsterRunStatus.SUCCESS
+        assert len(broken) == 1
 
 
 @pytest.fixture
