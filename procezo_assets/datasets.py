@@ -152,6 +152,11 @@ class Dataset:
         """The database of what is known of raw files; None where they are of no home."""
         return self.home.state / "catalog.sqlite"
 
+    @property
+    def use_lock(self) -> Path:
+        """The file that is locked by who uses the dataset, and by who removes it."""
+        return self.home.state / "locks" / self.name / ".in-use"
+
     def lock(self, day: date) -> Path:
         """The file that runs lock while they work on a day of this dataset."""
         return self.home.state / "locks" / self.name / f"{day}.lock"

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset, stage_days
 from procezo_assets.errors import FitError, ProcezoError
 from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
@@ -179,6 +181,13 @@ def run(work: Work) -> Iterator[Event]:
     for dataset in work.days:  # a wrong parameter of the last stage stops the first
         for stage in work.stages:
             work.flow.parameters(stage, dataset.name, work.run_params)
+    with ExitStack() as used:
+        for dataset in work.days:
+            used.enter_context(in_use(dataset))
+        yield from _run(work)
+
+
+def _run(work: Work) -> Iterator[Event]:
     stopped: set[tuple[str, date]] = set()
     loads = [stage for stage in work.stages if stage.treatment.kind == "load"]
     if any(stage.treatment.kind != "load" for stage in work.stages):

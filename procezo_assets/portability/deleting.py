@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from procezo_assets.dataset_use import unused
 from procezo_assets.datasets import RAW_FOLDER, Dataset, Home
-from procezo_assets.errors import DatasetError
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.raw.catalog_removal import catalog_rows, forget_catalog_rows
 from procezo_assets.settings import load_settings
@@ -88,7 +86,8 @@ def plan_removal(
         DatasetError: Where a run works on it.
         StoreError: Where a database cannot be reached.
     """
-    _refuse_running(dataset)
+    with unused(dataset):  # tells of a run before anyone is asked
+        pass
     found = Removal(dataset, flows, keep_raw, keep_databases)
     for folder in _folders(dataset, keep_raw=keep_raw):
         name = RAW_FOLDER if folder.name == HIDDEN_RAW else folder.name
@@ -115,7 +114,16 @@ def remove_dataset(removal: Removal, forget_partitions: Callable[[], None]) -> N
         removal: The plan.
         forget_partitions: Takes the dataset from the partitions that Dagster knows; not called
             where the raw files stay.
+
+    Raises:
+        DatasetError: Where a run works on the dataset.
+        StoreError: Where a database cannot be reached.
     """
+    with unused(removal.dataset):
+        _remove_all(removal, forget_partitions)
+
+
+def _remove_all(removal: Removal, forget_partitions: Callable[[], None]) -> None:
     dataset = removal.dataset
     _forget_loads(removal)
     if not removal.keep_databases:
@@ -139,9 +147,9 @@ def remove_dataset(removal: Removal, forget_partitions: Callable[[], None]) -> N
         _renew_views(removal)
     if removal.keep_raw:
         return
-    _remove_locks(dataset)
     _remove(hidden)
     _remove_emptied(dataset)
+    _remove_locks(dataset)
 
 
 def _folders(dataset: Dataset, *, keep_raw: bool) -> Iterator[Path]:
@@ -159,19 +167,6 @@ def _size(path: Path) -> Size:
         return Size(0, 0)
     files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
     return Size(len(files), sum(one.lstat().st_size for one in files))
-
-
-def _refuse_running(dataset: Dataset) -> None:
-    folder = dataset.home.state / "locks" / dataset.name
-    for path in sorted(folder.glob("*.lock")):
-        try:
-            with FileLock(path, timeout=0):
-                pass
-        except Timeout:
-            raise DatasetError(
-                f"a run works on {path.stem} of dataset '{dataset.name}'",
-                "wait for it, or stop it, then run again",
-            ) from None
 
 
 def _forget_loads(removal: Removal) -> None:
@@ -260,7 +255,7 @@ def _remove(path: Path) -> None:
 
 def _remove_locks(dataset: Dataset) -> None:
     folder = dataset.home.state / "locks" / dataset.name
-    for path in folder.glob("*.lock"):
+    for path in (*folder.glob("*.lock"), dataset.use_lock):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # datasets below have theirs in it
         folder.rmdir()

@@ -16,6 +16,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from procezo_assets.dataset_use import in_use
 from procezo_assets.errors import CatalogLostError
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import FileEntry
@@ -106,16 +107,17 @@ class CatalogUpdate:
             yield True
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with in_use(self.dataset):
+            lock = FileLock(path)
+            try:
+                lock.acquire(timeout=-1 if wait else 0)
+            except Timeout:
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                lock.release()
 
     def _scan(
         self,

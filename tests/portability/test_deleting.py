@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 from core_home import AGGREGATE, CLEAN, D1, D2, PARSE, RESAMPLE, CoreHome
-from filelock import FileLock
 
+from procezo_assets import dataset_use
 from procezo_assets.errors import DatasetError, StoreError
 from procezo_assets.portability import deleting
 from procezo_assets.portability.deleting import (
@@ -18,6 +18,7 @@ from procezo_assets.portability.deleting import (
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import FileEntry
 from procezo_assets.raw.catalog_store import CatalogStore
+from procezo_assets.runs import DayFailed, RawScanned, Work, raw_source, run
 from procezo_assets.stores.warehouse import connect_readonly
 
 TIDY = {"treatment": "to_postgres"}
@@ -173,13 +174,43 @@ def test_interrupted_it_can_be_run_again(home, monkeypatch, call):
     assert counts(home).keys() == {"TWO"}
 
 
-def test_a_dataset_that_a_run_works_on_is_refused(home):
+def test_a_dataset_that_a_run_works_on_is_refused(home, monkeypatch):
+    monkeypatch.setattr(dataset_use, "_WAITS_SECONDS", 0.1)
+    flow = home.flow(PARSE, CLEAN, datasets=["ONE", "TWO"])
+    dataset = home.home.dataset("ONE")
+    plan = plan_removal(dataset, [flow])
+    events = run(Work(flow, flow.stages, {dataset: [D1, D2]}))
+    assert isinstance(next(events), RawScanned)
+    with pytest.raises(DatasetError, match="a run, a sensor or a command works on dataset 'ONE'"):
+        plan_removal(dataset, [flow])
+    with pytest.raises(DatasetError, match="works on dataset 'ONE'"):  # it began after the plan
+        remove_dataset(plan, lambda: None)
+    assert not [event for event in events if isinstance(event, DayFailed)]
+    delete(home, flow)
+    assert home.home.dataset_names() == ["TWO"]
+
+
+def test_nobody_works_on_a_dataset_that_is_being_removed(home, monkeypatch):
+    monkeypatch.setattr(dataset_use, "_WAITS_SECONDS", 0.1)
     flow = loaded_flow(home)
-    with (
-        FileLock(home.home.dataset("ONE").lock(D1)),
-        pytest.raises(DatasetError, match="a run works on 2025-03-01"),
-    ):
-        plan_removal(home.home.dataset("ONE"), [flow])
+    dataset = home.home.dataset("ONE")
+    store = CatalogStore(dataset.catalog)
+    tried = []
+
+    def meanwhile():
+        tried.append(1)
+        for work in (
+            lambda: raw_source(flow, dataset).scan_changes(),
+            lambda: list(run(Work(flow, flow.stages, {dataset: [D1]}))),
+        ):
+            with pytest.raises(DatasetError, match="dataset 'ONE' is being deleted"):
+                work()
+
+    delete(home, flow, forget=meanwhile)
+    assert tried
+    assert Catalog(store, "f", "ONE").known() == {}
+    home.raw_days(D1, dataset="ONE")  # the name is free again
+    home.run_well(flow, D1, dataset="ONE")
 
 
 def test_what_links_point_to_stays(home, tmp_path):
