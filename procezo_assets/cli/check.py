@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from procezo_assets.cli.home import current_home, format_option, load
 from procezo_assets.cli.output import print_json
+from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
+from procezo_assets.settings import load_settings
+from procezo_assets.templates import lacking
 
 
 @click.command()
@@ -24,6 +29,7 @@ def check(flows: tuple[str, ...], output_format: str) -> None:
     else:
         wanted = list(found.flows.values())
     warnings = [warning for flow in wanted for warning in _warnings(flow, flow.datasets(home))]
+    warnings += _instance_warnings(home)
     if output_format == "json":
         print_json(
             {
@@ -59,3 +65,14 @@ def _warnings(flow: Flow, datasets: list[str]) -> list[str]:
 
         warnings += [str(one) for one in addresses(flow) if isinstance(one, ProcezoError)]
     return warnings
+
+
+def _instance_warnings(home: Home) -> list[str]:
+    path = Path(load_settings().dagster_home or home.path, "dagster.yaml")
+    missing = lacking("dagster.yaml", path)
+    if not missing:
+        return []
+    return [
+        f"{path} has no {', '.join(missing)}, as one of an earlier version; rename it, and the next "
+        "`procezo flow` brings the present one"
+    ]

@@ -21,3 +21,20 @@ def place(name: str, path: Path) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes((files(__name__) / name).read_bytes())
     return True
+
+
+def lacking(name: str, path: Path) -> list[str]:
+    """The settings that a YAML template has, and a file made from an earlier one has not.
+
+    Args:
+        name: The template's file name.
+        path: The file; where there is none, or it is no YAML, nothing is said of it.
+    """
+    import yaml  # noqa: PLC0415 - only one command needs it
+
+    try:
+        found = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError):
+        return []
+    expected = yaml.safe_load((files(__name__) / name).read_bytes())
+    return sorted(expected.keys() - (found or {}).keys())

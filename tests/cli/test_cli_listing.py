@@ -7,6 +7,7 @@ import json
 import pytest
 from small_home import AGGREGATE, CLEAN, CSV, DAYS, DUCKDB, PARSE, RESAMPLE, SmallHome
 
+from procezo_assets.templates import place
 from procezo_assets.treatments.registry import built_in
 
 
@@ -127,6 +128,18 @@ def test_check_of_several_bad_files_names_each(other):
     found = other.procezo("check", "--format", "json")
     assert found.code == 1
     assert len(found.json["problems"]) == 4
+
+
+def test_check_warns_of_a_dagster_yaml_of_an_earlier_version(other):
+    other.write_flow(PARSE)
+    other.write_raw(DAYS[0])
+    path = other.path / "dagster.yaml"
+    place("dagster.yaml", path)
+    assert other.procezo("check").err == ""
+    path.write_text(path.read_text().replace("run_launcher:", "run_queues:"))
+    ended = other.procezo("check")
+    assert ended.code == 0
+    assert "dagster.yaml has no run_launcher, as one of an earlier version; rename it" in ended.err
 
 
 def test_check_warns_of_a_plain_password_without_showing_it(other):
