@@ -72,7 +72,5 @@ def _instance_warnings(home: Home) -> list[str]:
     missing = lacking("dagster.yaml", path)
     if not missing:
         return []
-    return [
-        f"{path} has no {', '.join(missing)}, as one of an earlier version; rename it, and the next "
-        "`procezo flow` brings the present one"
-    ]
+    what = f"{path} has no {', '.join(missing)}, as one of an earlier version"
+    return [f"{what}; rename it, and the next `procezo flow` brings the present one"]
