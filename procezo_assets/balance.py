@@ -47,7 +47,7 @@ class FileBalance:
         first: First timestamp of a row.
         last: Last timestamp of a row.
         refused: Why the file is in quarantine as a whole, where it is.
-        same_as: The file of the same device with the same bytes, whose rows are taken instead.
+        same_as: The file of the same device with the same content, whose rows are taken instead.
         removed: Since when it is known to be gone; None while it is there.
         remarks: What a person should know of its clock and its zone, a sentence each.
         balanced: Whether every line ended in exactly one place.

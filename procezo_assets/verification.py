@@ -322,7 +322,7 @@ class Verification:
         if not path.is_file():
             return {}
         catalog = Catalog(CatalogStore(path), self.flow.name, self.dataset.name)
-        there = {(one.file.device, one.sha256) for one in source.files.values()}
+        there = {(one.file.device, one.content) for one in source.files.values()}
         names = {*source.files, *(file.name for file in source.unreadable)}
         return {
             day: gone
@@ -331,7 +331,7 @@ class Verification:
                 gone := [
                     file.path
                     for file in files
-                    if file.path not in names and (file.device, file.sha256) not in there
+                    if file.path not in names and (file.device, file.content) not in there
                 ]
             )
         }

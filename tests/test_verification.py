@@ -61,14 +61,15 @@ def everything(home):
     }
 
 
-def entry(name, day, *, sha256="0" * 64):
+def entry(name, day, *, content="0" * 64):
     """A raw file as the catalog knows it."""
     return FileEntry(
         path=name,
         size=1,
         mtime_ns=1,
         ctime_ns=1,
-        sha256=sha256,
+        sha256=content,
+        content=content,
         reading="r",
         device="pil-90",
         lines=1,
@@ -289,7 +290,7 @@ def test_a_file_that_moved_is_not_gone(home, flow):
     old = raw / f"x_pil-90_{D2}.csv"
     digest = hashlib.sha256(old.read_bytes()).hexdigest()
     catalog = Catalog(CatalogStore(home.home.state / "catalog.sqlite"), "f", "DS")
-    catalog.store([entry(old.name, D2, sha256=digest)])
+    catalog.store([entry(old.name, D2, content=digest)])
     (raw / "moved").mkdir()
     old.rename(raw / "moved" / old.name)
     verified = verify(home, flow)

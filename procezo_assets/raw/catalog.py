@@ -207,12 +207,12 @@ class Catalog(ResultsCatalog):
     def gone(self) -> dict[str, float]:
         """The files that are gone, by name, and when that was found.
 
-        One whose bytes are there under another name of its device is not gone.
+        One whose content is there, packed or not, under another name of its device is not gone.
         """
         there = raw_files.alias()
         elsewhere = sa.exists().where(
             there.c.source == raw_files.c.source,
-            there.c.sha256 == raw_files.c.sha256,
+            there.c.content == raw_files.c.content,
             there.c.device == raw_files.c.device,
             there.c.removed_at.is_(None),
         )

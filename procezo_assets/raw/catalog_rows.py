@@ -43,7 +43,7 @@ class DayFile(NamedTuple):
         path: Its name under `00_raw/`.
         rows: Its rows of that day.
         device: The logger that wrote it.
-        sha256: Hash of its bytes.
+        content: Hash of the bytes inside, however they are packed.
         meaning: Hash of what its lines mean.
         removed_at: When it was found to be gone; None while it is there.
     """
@@ -51,7 +51,7 @@ class DayFile(NamedTuple):
     path: str
     rows: int
     device: str
-    sha256: str
+    content: str
     meaning: str
     removed_at: float | None
 
@@ -82,6 +82,7 @@ class FileEntry:
         mtime_ns: When it had been changed.
         ctime_ns: When it, or its name or permissions, had been changed.
         sha256: Hash of its bytes.
+        content: Hash of the bytes inside, however they are packed.
         reading: Hash of what decided how it was read.
         meaning: Hash of what its lines mean: how it was read, and its dialect.
         device: The logger that wrote it.
@@ -108,6 +109,7 @@ class FileEntry:
     mtime_ns: int
     ctime_ns: int
     sha256: str
+    content: str
     reading: str
     meaning: str
     device: str

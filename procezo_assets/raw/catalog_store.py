@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from procezo_assets.errors import CatalogLostError, StoreError, TransientStoreError
 
 # raised whenever the tables or what they mean change
-_VERSION = "1"
+_VERSION = "2"
 _BUSY_SECONDS = 30
 
 _metadata = sa.MetaData()
@@ -56,6 +56,7 @@ raw_files = sa.Table(
     sa.Column("mtime_ns", sa.BigInteger, nullable=False),
     sa.Column("ctime_ns", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.String, nullable=False),
+    sa.Column("content", sa.String, nullable=False),
     sa.Column("reading", sa.String, nullable=False),
     sa.Column("meaning", sa.String, nullable=False),
     sa.Column("device", sa.String, nullable=False),
@@ -74,7 +75,7 @@ raw_files = sa.Table(
     sa.Column("kept", sa.Boolean, nullable=False),
     sa.Column("read_at", sa.Float, nullable=False),
     sa.Column("removed_at", sa.Float),
-    sa.Index("raw_files_by_content", "source", "sha256"),
+    sa.Index("raw_files_by_content", "source", "content"),
     sqlite_with_rowid=False,  # half the time to read all of a dataset
 )
 file_days = sa.Table(

@@ -71,6 +71,7 @@ class OpenedRaw:
         newline: What ends a line.
         sha256: Hash of the file's bytes where it had to be unpacked; a plain one is hashed as its
             lines are read.
+        content: Hash of what is inside, where the file is packed.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class OpenedRaw:
         codec: str,
         newline: bytes,
         sha256: str | None,
+        content: str | None,
     ) -> None:
         self.path = path
         self.facts = facts
@@ -93,6 +95,7 @@ class OpenedRaw:
         self.newline = newline
         self._length = stream.seek(0, os.SEEK_END) if self.unpacked else stat.st_size
         self._sha256 = sha256
+        self._content = content
         self._stream = stream
         self._close = weakref.finalize(self, stream.close)
         self._turn = threading.Lock()
@@ -119,6 +122,11 @@ class OpenedRaw:
             for _ in self.stretches():
                 pass
         return cast("str", self._sha256)
+
+    @property
+    def content(self) -> str:
+        """Hash of the bytes that are inside: the same however they are packed."""
+        return self._content or self.sha256
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Read bytes from a place; fewer only at the end.
@@ -211,6 +219,7 @@ def _opened(path: Path, stream: IO[bytes], scratch: Path, params: ParseParameter
             with _closed_on_error(made):
                 sheet = _unpack(path, kind, file, made, params)
         file = made
+    content = _hash(file) if containers else None
     declared = params.encoding
     encoding = _wide_encoding(_head(file), declared)
     if encoding:
@@ -231,6 +240,7 @@ def _opened(path: Path, stream: IO[bytes], scratch: Path, params: ParseParameter
         # as loggers of the last century end their lines
         newline=b"\r" if b"\n" not in head and b"\r" in head else b"\n",
         sha256=sha256,
+        content=content,
     )
 
 

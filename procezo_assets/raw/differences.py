@@ -8,7 +8,7 @@ from datetime import date
 
 from procezo_assets.errors import RawFileError
 from procezo_assets.raw.catalog_rows import FileEntry, KnownFile, WaitingFile
-from procezo_assets.raw.files import RawFile
+from procezo_assets.raw.files import PACKED_SUFFIXES, RawFile
 from procezo_assets.raw.folder import FoundFile, FoundFiles
 from procezo_assets.raw.scanning import Keep
 
@@ -17,7 +17,7 @@ _TOLD_APART_SECONDS = 2.0
 # bytes that take some seconds to read; what is packed is more than it looks
 _LARGE = 64 * 1024**2
 _LARGE_PACKED = 8 * 1024**2
-_PACKED = (".gz", ".bz2", ".xz", ".zip", ".xlsx", ".xlsm")
+_SPREADSHEETS = (".xlsx", ".xlsm")
 
 
 @dataclass
@@ -108,7 +108,7 @@ def put_off_large(scan: Scan) -> None:
 
 
 def _is_large(file: FoundFile) -> bool:
-    is_packed = file.name.lower().endswith(_PACKED)
+    is_packed = file.name.lower().endswith((*PACKED_SUFFIXES, *_SPREADSHEETS))
     return file.size > (_LARGE_PACKED if is_packed else _LARGE)
 
 

@@ -23,6 +23,7 @@ _counts = TypeAdapter(FileCounts)
 _COLUMNS = frozenset(
     {
         "sha256",
+        "content",
         "size",
         "mtime_ns",
         "lines",

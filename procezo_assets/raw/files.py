@@ -10,6 +10,9 @@ from pathlib import Path
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.treatments.parse import ParseParameters
 
+# of what packs another file, whose name stands before it
+PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
+
 _DATE = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
 
 
@@ -89,6 +92,7 @@ class FileCounts:
     Args:
         file: Which file.
         sha256: Hash of its bytes.
+        content: Hash of the bytes inside, however they are packed.
         size: Its bytes.
         mtime_ns: When it was last changed, as it was opened.
         lines: All its lines.
@@ -109,11 +113,12 @@ class FileCounts:
             where rows are out of order.
         earliest_future: The first day of rows that are quarantined as of the future.
         refused: Why none of its lines is read, where that is so.
-        same_as: The file of the same device with the same bytes that is read instead.
+        same_as: The file of the same device with the same content that is read instead.
     """
 
     file: RawFile
     sha256: str
+    content: str
     size: int
     mtime_ns: int
     lines: int
@@ -161,9 +166,14 @@ def device_name(name: str, params: ParseParameters, *, dataset: str) -> str:
         segments = [part for part in text[: dated.start()].split("_") if part]
         device = segments[-1] if segments else ""
     else:
-        device = Path(text).stem
+        device = _without_packing(text).stem
     # part files begin with the device; with a dot in front they would be hidden
     return device.strip().lstrip(".") or path.parent.name or dataset.rpartition("/")[2]
+
+
+def _without_packing(name: str) -> Path:
+    path = Path(name)
+    return path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
 
 
 def midnight(day: date) -> datetime:

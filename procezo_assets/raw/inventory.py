@@ -134,9 +134,9 @@ class Inventory:
         seen: set[tuple[str, str]] = set()
         files: list[DayFile] = []
         for file in self._days[day]:
-            content = (file.device, file.sha256)
-            if file.removed_at is None and (repeated or content not in seen):
-                seen.add(content)
+            upload = (file.device, file.content)
+            if file.removed_at is None and (repeated or upload not in seen):
+                seen.add(upload)
                 files.append(file)
         return files
 
@@ -152,7 +152,7 @@ class Inventory:
             changed = [
                 file.path
                 for file in files
-                if file.path not in counts or counts[file.path].sha256 != file.sha256
+                if file.path not in counts or counts[file.path].content != file.content
             ]
             if not changed:
                 return list(counts.values())
@@ -163,7 +163,7 @@ class Inventory:
 
     def identity(self, day: date) -> str:
         """Hash of what the rows of a day are read from, and how, whatever the files are called."""
-        parts = (f"{file.device} {file.sha256} {file.meaning}" for file in self.of_day(day))
+        parts = (f"{file.device} {file.content} {file.meaning}" for file in self.of_day(day))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def missing(self) -> dict[str, datetime]:
@@ -202,6 +202,6 @@ def _without_repeats(counts: Iterable[FileCounts]) -> dict[str, FileCounts]:
     first_of: dict[tuple[str, str], str] = {}
     for counted in counts:
         name = counted.file.name
-        earlier = first_of.setdefault((counted.file.device, counted.sha256), name)
+        earlier = first_of.setdefault((counted.file.device, counted.content), name)
         files[name] = replace(counted, same_as=None if earlier == name else earlier)
     return files

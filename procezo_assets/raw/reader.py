@@ -133,6 +133,7 @@ def count_whole(
     return FileCounts(
         file=file,
         sha256=sha256,
+        content=sha256,
         size=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
         lines=1,

@@ -158,7 +158,7 @@ class RawSource:
     def missing(self) -> dict[str, datetime]:
         """The files that are gone, by name, and since when that is known.
 
-        One whose bytes are there under another name of its device is not gone.
+        One whose content is there, packed or not, under another name of its device is not gone.
         """
         return self._asked(self._inventory.missing)
 

@@ -143,6 +143,7 @@ class Tally:
         return FileCounts(
             file=file,
             sha256=opened.sha256,
+            content=opened.content,
             size=opened.size,
             mtime_ns=opened.mtime_ns,
             lines=self.lines,

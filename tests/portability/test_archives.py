@@ -441,6 +441,7 @@ def entry(**changes):
             "mtime_ns": 1,
             "ctime_ns": 1,
             "sha256": "0" * 64,
+            "content": "0" * 64,
             "reading": "r",
             "device": "pil-90",
             "lines": 3,

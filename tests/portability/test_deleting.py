@@ -74,8 +74,8 @@ def test_a_plan_tells_what_would_go_and_touches_nothing(home):
 def test_all_of_it_goes_and_the_other_dataset_stays(home):
     flow = loaded_flow(home, DUCKDB)
     store = CatalogStore(home.home.state / "catalog.sqlite")
-    entry = FileEntry("a", 1, 1, 1, "0", "r", "m", "d", 1, 1, {}, 0, 0, 0, None, None, None, None,
-                      {}, None, True, 1.0, None, {D1: 1})  # fmt: skip
+    entry = FileEntry("a", 1, 1, 1, "0", "0", "r", "m", "d", 1, 1, {}, 0, 0, 0, None, None, None,
+                      None, {}, None, True, 1.0, None, {D1: 1})  # fmt: skip
     for name in ("ONE", "TWO"):
         Catalog(store, "f", name).store([entry])
     others, rows = home.digests(dataset="TWO"), counts(home)

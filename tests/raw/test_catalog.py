@@ -23,6 +23,7 @@ def entry(path, days, **fields):
         "mtime_ns": 5,
         "ctime_ns": 6,
         "sha256": "ab" * 32,
+        "content": "ab" * 32,
         "reading": "r",
         "meaning": "m",
         "device": "pil-90",

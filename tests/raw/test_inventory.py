@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import time
@@ -85,6 +86,26 @@ def test_a_file_that_was_renamed_is_not_gone(folder):
         ("x_pil-90_2026-01-24.csv",),
     )
     assert (source.missing, source.kept_days()) == ({}, [])
+
+
+def test_a_file_that_was_packed_is_not_gone_and_changes_no_day(folder):
+    path = folder.put("pil-90.csv", D24, text=f"t;x\n{D24} 10:00;1\n{D24} 10:01;2\n")
+    source = folder.source(format="csv")
+    source.scan()
+    before = source.identity(D24), source.day_digests(D24)
+    packed = folder.put("pil-90.csv.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+
+    both = folder.source(format="csv")
+    both.scan()
+    assert both.files["pil-90.csv.gz"].same_as == "pil-90.csv"
+    assert (both.rows_of(D24), both.day_digests(D24)) == (2, before[1])
+
+    path.unlink()
+    alone = folder.source(format="csv")
+    alone.scan()
+    assert (alone.missing, alone.kept_days()) == ({}, [])
+    assert (alone.identity(D24), alone.day_digests(D24)) == before
 
 
 def test_dropped_files_are_forgotten_and_touch_their_days(folder):
