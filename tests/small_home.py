@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +14,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import dagster as dg
+from warm import run_command
 
 from procezo_assets.cli import main
 from procezo_assets.datasets import Home
@@ -185,16 +185,8 @@ class SmallHome:
         raise AssertionError("main() always exits")
 
     def command(self, name: str, *args: str) -> Ended:
-        """Run a command of the environment in a process of its own, in this home's folder."""
-        done = subprocess.run(
-            [BIN / name, *map(str, args)],
-            cwd=self.path,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        """Run `procezo` or `dagster` in a process of its own, in this home's folder."""
+        done = run_command(name, [*map(str, args)], self.path, self.env)
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def materialize(self, *args: str) -> Ended:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from procezo_assets.errors import ProcezoError
+from procezo_assets.errors import ProcezoError, did_you_mean
 
 INTERRUPTED = 130
 
@@ -54,6 +54,13 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"No such command '{args[0]}'; {did_you_mean(args[0], _COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
@@ -75,14 +82,15 @@ def main() -> None:
     Exit codes: 0; 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
     """
     try:
-        code = procezo(standalone_mode=False)
+        code = procezo(prog_name="procezo", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "procezo"
         message = " ".join(error.format_message().split()).rstrip(".")
-        _fail(f"{message}; see '{path} --help'", error.exit_code)
+        stop = "" if message.endswith("?") else ";"
+        _fail(f"{message}{stop} see '{path} --help'", error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except ProcezoError as error:

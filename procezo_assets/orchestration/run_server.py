@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-_PRELOADED = (
+PRELOADED = (
     "dagster",
     "dagster._cli.api",
     "dagster._core.executor.in_process",
@@ -56,7 +56,7 @@ def serve() -> None:
     # Ctrl-C is for the runs; this process ends with the one that started it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    for name in _PRELOADED:
+    for name in PRELOADED:
         try:
             importlib.import_module(name)
         except ImportError as error:  # it is only slower without; what is needed, the run says

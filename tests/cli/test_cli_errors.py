@@ -20,7 +20,7 @@ def home(tmp_path_factory):
 
 WRONG_USAGE = [
     (["flow"], "Missing argument 'NAME'"),
-    (["flwo"], "No such command 'flwo'"),
+    (["flwo"], "No such command 'flwo'; did you mean 'flow'? see 'procezo --help'"),
     (["flow", "small", "--form", MIDDLE], "--form"),
     (["flow", "small", "--from", "2026-02-30"], "'2026-02-30' is no day; write YYYY-MM-DD"),
     (["flow", "small", "--to", "yesterday"], "'yesterday' is no day"),

@@ -70,8 +70,22 @@ def test_wrong_usage_is_told(ran):
     assert (ended.code, "there are no days to verify" in ended.err) == (0, True)
 
 
+SLOW = """
+import time
+import polars as pl
+from procezo_assets.treatments import Parameters, treatment
+
+@treatment(inputs=("20_clean",), output="22_slow")
+def slow(frame: pl.DataFrame, params: Parameters) -> pl.DataFrame:
+    time.sleep(2)
+    return frame
+"""
+
+
 def test_ctrl_c_leaves_nothing(home):
-    home.write_raw(*DAYS, lines=20_000)
+    home.write_treatment("slow", SLOW)
+    home.write_flow(PARSE, CLEAN, {"treatment": "slow"})
+    home.write_raw(*DAYS)
     before = home.digests()
     running = subprocess.Popen(
         [BIN / "procezo", "verify", "small"],
