@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import polars as pl
+
 from procezo_assets.flow_files import DEFAULT_START
 from procezo_assets.raw.inspection import Inspection
 from procezo_assets.treatments.durations import DAY_US, microseconds
@@ -56,7 +58,8 @@ def fitting_template(name: str, dataset: str, found: Inspection, given: dict[str
     default = ParseParameters()
     # what the valvometer's domains take all of needs no others
     if found.dialect.format == "csv" or not all(map(default.domain_of, found.columns)):
-        parse.setdefault("domains", {_DOMAIN: {"columns": list(found.columns), "dtype": "float"}})
+        columns = [name for name in found.columns if name not in left_out(found)]
+        parse.setdefault("domains", {_DOMAIN: {"columns": columns, "dtype": "float"}})
     step = _sampling_step(found)
     filled = step.total_seconds() * _FILLED_STEPS
     windows = [one for one in _WINDOWS if timedelta(microseconds=microseconds(one)) > step]
@@ -82,6 +85,28 @@ def fitting_template(name: str, dataset: str, found: Inspection, given: dict[str
     if first is not None and first.date() < DEFAULT_START:
         template = {**template, "start": str(first.date())}
     return template
+
+
+def left_out(found: Inspection) -> dict[str, str]:
+    """The columns of a csv file that hold no measurement, by name, and what they hold instead.
+
+    Judged by its first rows: words, or the numbers of rows before the timestamp. Where nothing
+    would be left, nothing is left out.
+    """
+    if found.dialect.format != "csv":
+        return {}
+    before_time = found.dialect.columns[: min(found.dialect.timestamp_columns, default=1) - 1]
+    what: dict[str, str] = {}
+    for name in found.columns:
+        texts = found.preview[name].drop_nulls() if name in found.preview.columns else pl.Series()
+        texts = texts.cast(pl.String).str.strip_chars()
+        texts = texts.filter(texts != "")
+        numbers = texts.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+        if len(texts) and numbers.null_count() == len(texts):
+            what[name] = "words"
+        elif name in before_time and len(numbers) > 1 and (numbers.diff().drop_nulls() == 1).all():
+            what[name] = "row numbers"
+    return what if len(what) < len(found.columns) else {}
 
 
 def _template(name: str, dataset: str, params: dict[str, dict[str, Any]]) -> Template:

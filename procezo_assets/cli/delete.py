@@ -33,7 +33,9 @@ def delete(*, dataset: str, keep_raw: bool, keep_databases: bool, yes: bool) -> 
     runs. Interrupted, it can be run again.
     """
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask at: add --yes to delete without")
+        raise click.UsageError(
+            "there is no terminal to ask at; to delete without being asked, add --yes"
+        )
     home = current_home()
     _, flows = load(home)
     chosen = [flow for flow in flows.flows.values() if flow.takes_dataset(dataset)]

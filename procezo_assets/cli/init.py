@@ -76,11 +76,18 @@ def _first_raw_file(dataset: Dataset) -> Path | None:
 def _fitting(
     name: str, dataset: str, like: Path, given: dict[str, Any]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    from procezo_assets.flow_templates import fitting_template  # noqa: PLC0415 - loads Polars
+    from procezo_assets.flow_templates import (  # noqa: PLC0415 - loads Polars
+        fitting_template,
+        left_out,
+    )
     from procezo_assets.raw.inspection import inspect_file  # noqa: PLC0415
 
     found = inspect_file(like, given)
-    return fitting_template(name, dataset, found, given), found.problems
+    unused = [
+        f"column '{column}' is left out of the flow: it holds {what}"
+        for column, what in left_out(found).items()
+    ]
+    return fitting_template(name, dataset, found, given), (*found.problems, *unused)
 
 
 def _advice(name: str, like: Path | None) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from procezo_assets.raw.inspection import Inspection
 
 
+_SHOWN = 5  # first values of each column
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
@@ -77,7 +80,7 @@ def _print_text(file: Path, found: Inspection, dialect: dict[str, Any]) -> None:
     shown.pop("columns", None)
     shown.pop("units", None)
     print_table(["dialect", ""], [[name, _shown(value)] for name, value in shown.items()])
-    preview = found.preview
+    preview = found.preview.head(_SHOWN)
     units = found.dialect.units
     print_table(
         ["column", "unit", "first values"],

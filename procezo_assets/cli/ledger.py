@@ -130,7 +130,8 @@ def _day_row(day: DayBalance) -> list[object]:
     removed: Counter[str] = Counter()
     for stage in day.stages:
         for reason, count in stage.counts.get("rows_removed", {}).items():
-            removed[f"{stage.stage} {reason} rows"] += count
+            of = "" if reason == stage.stage else f"{stage.stage} "
+            removed[f"{of}{reason} rows"] += count
         for reason, columns in stage.counts.get("values_removed", {}).items():
             removed[f"{stage.stage} {reason}"] += sum(columns.values())
     last = day.stages[-1]

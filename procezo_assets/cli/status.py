@@ -62,10 +62,12 @@ def status(flows: tuple[str, ...], output_format: str) -> None:
             ],
             title=f"{flow}: {dataset}",
         )
-    if not rows:
-        click.echo(
-            "no flow of this home has a dataset yet; procezo init DATASET makes one", err=True
-        )
+    with_datasets = {row["flow"] for row in rows}
+    for flow in chosen:
+        if flow.name not in with_datasets:
+            click.echo(f"{flow.name}: no dataset {' or '.join(flow.patterns)} yet", err=True)
+    if not chosen:
+        click.echo("there is no flow yet; procezo init DATASET makes one", err=True)
 
 
 def _rows(home: Home, flow: Flow, name: str) -> list[dict[str, Any]]:

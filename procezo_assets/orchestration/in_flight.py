@@ -9,7 +9,7 @@ import dagster as dg
 
 from procezo_assets.flows import Flow
 from procezo_assets.orchestration.launcher import running_folder
-from procezo_assets.orchestration.partitions import tagged_days
+from procezo_assets.orchestration.partitions import dataset_partitions_name, tagged
 from procezo_assets.orchestration.running import is_alive, is_marked
 
 _QUEUED = (
@@ -27,11 +27,12 @@ _LAUNCHED_WITHIN = timedelta(minutes=5)
 def days_in_flight(instance: dg.DagsterInstance, flow: Flow) -> dict[str, list[tuple[date, date]]]:
     """First and last days of a flow's runs that are queued or under way, by dataset."""
     found: dict[str, list[tuple[date, date]]] = defaultdict(list)
+    known = instance.get_dynamic_partitions(dataset_partitions_name(flow))
     records = instance.get_run_records(dg.RunsFilter(statuses=[*_QUEUED, *_STARTED]))
     for record in records:
         run = record.dagster_run
-        days = tagged_days(run.tags) if is_run_of(run, flow) else None
-        if days is None:
+        meant = tagged(run.tags) if is_run_of(run, flow) else None
+        if meant is None:
             continue
         if run.status == dg.DagsterRunStatus.NOT_STARTED:
             # where its launch failed it stays so for ever
@@ -39,8 +40,8 @@ def days_in_flight(instance: dg.DagsterInstance, flow: Flow) -> dict[str, list[t
         else:
             lives = run.status in _QUEUED or _works(run.run_id, record.start_time)
         if lives:
-            dataset, first, last = days
-            found[dataset].append((first, last))
+            for dataset in meant.datasets(known):
+                found[dataset].append((meant.first, meant.last))
     return found
 
 

@@ -27,10 +27,14 @@ from procezo_assets.orchestration.assets import op_name, stage_key
 from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.orchestration.launcher import running_folder
-from procezo_assets.orchestration.partitions import partition_tags
+from procezo_assets.orchestration.partitions import (
+    opened_instance,
+    partition_tags,
+    register_datasets,
+)
 from procezo_assets.orchestration.printed import KEEP_PRINTED
 from procezo_assets.orchestration.running import marked_as_running
-from procezo_assets.settings import load_settings
+from procezo_assets.settings import REGISTER_DATASETS, load_settings
 from procezo_assets.templates import place
 
 _POLL_SECONDS = 0.5
@@ -145,8 +149,9 @@ def launch(
         "flow_job_of",
         reconstructable_kwargs={"home": str(home.path), "flow": flow.name},
     )
-    job.get_definition()  # registers the datasets that the instance does not know yet
-    with dg.DagsterInstance.get() as instance:
+    os.environ[REGISTER_DATASETS] = "0"  # here the instance is at hand
+    with opened_instance(home) as instance:
+        register_datasets(home, [flow], instance)
         run = _create_run(instance, job, request)
         with _polled(run.run_id, on_progress), marked_as_running(running_folder(), run.run_id):
             result = execute_run(job, run, instance)

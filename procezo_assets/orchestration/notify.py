@@ -15,7 +15,7 @@ from procezo_assets.flows import Flow
 from procezo_assets.notices import Address, addresses, send_to_all
 from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.in_flight import is_run_of
-from procezo_assets.orchestration.partitions import tagged_days
+from procezo_assets.orchestration.partitions import tagged
 
 _INTERVAL_SECONDS = 15
 _RUNS_AT_ONCE = 100
@@ -132,11 +132,13 @@ def _news(instance: dg.DagsterInstance, flow: Flow, state: _State) -> Iterator[s
 def _of_run(
     instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType, state: _State
 ) -> Iterator[str]:
-    days = tagged_days(run.tags)
-    dataset = days[0] if days else ""
+    meant = tagged(run.tags)
+    dataset = meant.dataset if meant else ""
+    if meant and meant.last_dataset != dataset:
+        dataset = f"{dataset} to {meant.last_dataset}"
     if kind == dg.DagsterEventType.RUN_FAILURE:
-        last = f" to {days[2]}" if days and days[1] != days[2] else ""
-        where = f" of {dataset}, {days[1]}{last}," if days else ""
+        last = f" to {meant.last}" if meant and meant.first != meant.last else ""
+        where = f" of {dataset}, {meant.first}{last}," if meant else ""
         yield _short(f"run {run.run_id[:8]}{where} failed: {_reason(instance, run.run_id)}")
     evaluated = dg.DagsterEventType.ASSET_CHECK_EVALUATION
     for entry in instance.all_logs(run.run_id, of_type=evaluated):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
+from typing import NamedTuple
 
 import dagster as dg
 from filelock import FileLock
 
 from procezo_assets.datasets import Home
 from procezo_assets.flows import Flow
-from procezo_assets.settings import load_settings
 
 DATASET = "dataset"
 DAY = "day"
@@ -81,38 +82,72 @@ def run_request(
     return dg.RunRequest(run_key=run_key, tags=tags, asset_selection=assets)
 
 
-def tagged_days(tags: Mapping[str, str]) -> tuple[str, date, date] | None:
-    """The dataset, first and last day that a run's tags name; None where they name none."""
+class Tagged(NamedTuple):
+    """What a run's tags name: the days of a dataset, or of all from one to another.
+
+    Args:
+        dataset: The dataset, or the first of them in Dagster's order.
+        last_dataset: The last of them; of most runs the same one.
+        first: First day.
+        last: Last day.
+    """
+
+    dataset: str
+    last_dataset: str
+    first: date
+    last: date
+
+    def datasets(self, known: Sequence[str]) -> Sequence[str]:
+        """All the datasets that are meant.
+
+        Args:
+            known: Those that Dagster knows, in its order.
+        """
+        if self.dataset not in known or self.last_dataset not in known:
+            return list(dict.fromkeys([self.dataset, self.last_dataset]))
+        return known[known.index(self.dataset) : known.index(self.last_dataset) + 1]
+
+
+def tagged(tags: Mapping[str, str]) -> Tagged | None:
+    """What a run's tags name; None where they name no partitions."""
     start = tags.get(RANGE_START) or tags.get(PARTITION)
     end = tags.get(RANGE_END) or start
     if not start or not end:
         return None
     try:
         dataset, first = partition_of(start)
-        return dataset, first, partition_of(end)[1]
+        last_dataset, last = partition_of(end)
+        return Tagged(dataset, last_dataset, first, last)
     except ValueError:  # of somebody else's partitions
         return None
 
 
-def register_datasets(home: Home, flows: Iterable[Flow]) -> None:
-    """Make the datasets on disk known to the instance, where DAGSTER_HOME names one.
+@contextmanager
+def opened_instance(home: Home) -> Iterator[dg.DagsterInstance]:
+    """Open the instance that DAGSTER_HOME names, one process at a time.
+
+    On fresh storage several processes at once would each create its tables, and fail.
+    """
+    lock = home.state / "dagster-instance.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        instance = dg.DagsterInstance.get()
+    with instance:
+        yield instance
+
+
+def register_datasets(home: Home, flows: Iterable[Flow], instance: dg.DagsterInstance) -> None:
+    """Make the datasets on disk known to the instance.
 
     Dagster refuses a run of a partition that the instance does not know, so that without this a
     fresh clone could materialize nothing.
     """
-    settings = load_settings()
-    if settings.dagster_home is None or not settings.register_datasets:
-        return
-    lock = home.state / "dagster-instance.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    # several processes at once fail on fresh storage: each would create its tables
-    with FileLock(lock), dg.DagsterInstance.get() as instance:
-        for flow in flows:
-            name = dataset_partitions_name(flow)
-            known = set(instance.get_dynamic_partitions(name))
-            missing = [dataset for dataset in flow.datasets(home) if dataset not in known]
-            if missing:
-                instance.add_dynamic_partitions(name, missing)
+    for flow in flows:
+        name = dataset_partitions_name(flow)
+        known = set(instance.get_dynamic_partitions(name))
+        missing = [dataset for dataset in flow.datasets(home) if dataset not in known]
+        if missing:
+            instance.add_dynamic_partitions(name, missing)
 
 
 def forget_dataset(flows: Iterable[Flow], dataset: str) -> None:

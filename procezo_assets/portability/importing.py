@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -209,6 +210,12 @@ def _damage_told(archive: Path) -> Iterator[None]:
     """Tell what the readers of gzip and tar say of damage, in one line."""
     try:
         yield
+    except gzip.BadGzipFile as error:
+        if "CRC" in str(error) or "length" in str(error):
+            raise _damaged(f"{archive.name} is damaged: {error}") from None
+        raise ArchiveError(
+            f"{archive.name} is no archive", "name one that `procezo export` has written"
+        ) from None
     except (tarfile.TarError, EOFError, zlib.error, UnicodeError) as error:
         raise _damaged(f"{archive.name} is damaged: {str(error) or 'it ends early'}") from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:

@@ -28,6 +28,7 @@ from procezo_assets.raw.tally import BlockLines
 from procezo_assets.treatments.parse import ParseParameters
 
 _HALF = 0.5
+_PREVIEWED = 100
 _ZONED = r":[0-9]{2}[0-9:.,]* ?(?:[Zz]|[+-][0-9:]+)\s*$"
 _AT_ONCE = 10_000_000  # timestamps that are held in memory to count the different ones
 _CLOCK_NOT_SET = datetime(1990, 1, 1, tzinfo=UTC)
@@ -109,7 +110,7 @@ def _inspect(path: Path, opened: OpenedRaw, params: ParseParameters, scratch: Pa
             stamps = kv_csv.timestamp_texts(read.rows["text"], delimiter=dialect.delimiter)
             unzoned |= not stamps.str.contains(_ZONED).all()
         if not first and read.rows.height:
-            first.append(read.rows.head(5))
+            first.append(read.rows.head(_PREVIEWED))
 
     limits = Limits(date.min, None)
     file = RawFile(path, path.name, "")

@@ -28,6 +28,8 @@ _SAMPLE_CHARACTERS = 1_000_000
 _LONGEST_HEADER = 20_000
 _MOST_TITLES = 500
 _FEW = 4
+_ODD_CHARACTERS = 0.1  # a share of what is no text
+_SHOWN_CHARACTERS = 60
 
 
 def sniff(
@@ -62,12 +64,35 @@ def sniff(
     sample = first_lines(texts())
     layout = find_layout(sample, params)
     if layout is None:
-        raise DialectError(
-            "timestamp_columns" if sample else "empty",
-            "no column reads as date and time" if sample else "it holds no lines",
-            "set timestamp_columns and timestamp_format" if sample else "",
-        )
+        raise _unlike_a_table(sample)
     return _Sniffed(texts, opened, params, layout, fixed).dialect()
+
+
+def _unlike_a_table(sample: Sequence[Line]) -> DialectError:
+    """Why a file has no layout."""
+    if not sample:
+        return DialectError("empty", "it holds no lines")
+    text = "".join(line.text for line in sample)
+    odd = sum(
+        character == "\ufffd" or (character < " " and character != "\t") for character in text
+    )
+    if odd > _ODD_CHARACTERS * len(text):
+        return DialectError(
+            "no_text", "it holds no text", "take it out of the folder, or set encoding"
+        )
+    last = sample[-1].text.strip()
+    shown = last if len(last) <= _SHOWN_CHARACTERS else last[:_SHOWN_CHARACTERS] + "…"
+    if len(sample) == 1:
+        return DialectError(
+            "timestamp_columns",
+            f"its one line, '{shown}', shows no date and time",
+            "wait for its rows, or set timestamp_columns and timestamp_format",
+        )
+    return DialectError(
+        "timestamp_columns",
+        f"no column reads as date and time, as in '{shown}'",
+        "set timestamp_columns and timestamp_format",
+    )
 
 
 def first_lines(blocks: Iterator[pl.Series]) -> list[Line]:

@@ -53,13 +53,17 @@ def test_init_makes_a_flow_that_fits_a_file_and_runs(home):
     raw = home.path / "datasets" / "RIVER" / "00_raw"
     raw.mkdir(parents=True)
     lines = [
-        f"13/03/2019 {hour:02}:{minute:02};{hour},5;ok\n" for hour in range(4) for minute in (0, 30)
+        f"{2 * hour + minute // 30};13/03/2019 {hour:02}:{minute:02};{hour},5;ok\n"
+        for hour in range(4)
+        for minute in (0, 30)
     ]
-    (raw / "R_up.csv").write_text("When;Level [m];Note\n" + "".join(lines))
+    (raw / "R_up.csv").write_text("#;When;Level [m];Note\n" + "".join(lines))
 
     ended = home.procezo("init", "RIVER")
     assert ended.code == 0, ended.err
     assert "fits R_up.csv" in ended.err
+    assert "column 'Note' is left out of the flow: it holds words" in ended.err
+    assert "column '#' is left out of the flow: it holds row numbers" in ended.err
     steps = {
         step["treatment"]: step.get("params", {})
         for step in json.loads((home.path / "flows" / "river.json").read_text())["steps"]
@@ -70,7 +74,7 @@ def test_init_makes_a_flow_that_fits_a_file_and_runs(home):
         "decimal": ",",
         "date_order": "DMY",
         "timezone": "UTC",
-        "domains": {"values": {"columns": ["Level", "Note"], "dtype": "float"}},
+        "domains": {"values": {"columns": ["Level"], "dtype": "float"}},
     }
     assert steps["resample"] == {"freq": "30min", "max_gap_fill_s": 3600.0}
     assert steps["aggregate"] == {"windows": ["1h", "1d"]}

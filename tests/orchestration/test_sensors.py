@@ -11,6 +11,7 @@ from small_home import CLEAN, DAYS, PARSE, SmallHome, key, keys
 from procezo_assets.orchestration import launch, sensors
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.orchestration.in_flight import days_in_flight
+from procezo_assets.orchestration.partitions import RANGE_END
 
 STILL = {"settle_seconds": 0}
 
@@ -235,6 +236,17 @@ def test_days_of_a_run_that_has_not_ended_are_not_asked_for(home, sensor):
         assert sensor.tick() == [(key(DAYS[2]), key(DAYS[2]))]
         instance.report_run_failed(run)
         assert sensor.tick() == [(key(DAYS[0]), key(DAYS[1]))]
+
+
+def test_a_run_of_several_datasets_is_under_way_for_each(home):
+    with home.instance() as instance:
+        instance.add_dynamic_partitions("small_datasets", ["DS-1", "DS-2", "DS-3", "DS-4"])
+        run = queued(instance, home, DAYS[0], DAYS[1])
+        instance.add_run_tags(run.run_id, {RANGE_END: key(DAYS[1], "DS-3")})
+        days = [(DAYS[0], DAYS[1])]
+        assert days_in_flight(instance, home.flow()) == dict.fromkeys(
+            ["DS-1", "DS-2", "DS-3"], days
+        )
 
 
 def test_the_cursor_is_small_and_few_memories_are_kept(home, sensor):

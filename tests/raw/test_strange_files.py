@@ -280,8 +280,12 @@ REFUSED = {
     "both decimal signs": ("t;x\n2024-03-13 22:00;1,5\n2024-03-13 23:00;1.5\n", {}, "set decimal"),
     "thousands": ("t;x\n2024-03-13 22:00;1.234,5\n", {}, "separators of thousands"),
     "perhaps thousands": ('t,x\n2024-03-13 22:00,"1,234"\n', {}, "or a separator of thousands"),
-    "no timestamp": ("a,b\n1,2\n", {}, "no column reads as date and time; set timestamp_columns"),
-    "a header alone": ("time,v\n", {}, "no column reads as date and time"),
+    "no timestamp": (
+        "a,b\n1,2\n",
+        {},
+        "no column reads as date and time, as in '1,2'; set timestamp_columns",
+    ),
+    "a header alone": ("time,v\n", {}, "its one line, 'time,v', shows no date and time; wait for"),
     "nothing": ("", {}, "it holds no lines"),
     "a column that is not there": (
         "time,v\n2024-03-13 22:00,1\n",
@@ -308,7 +312,7 @@ REFUSED = {
         {},
         "no column reads as date and time",
     ),
-    "bytes": (bytes(range(256)) * 9, {}, "no column reads as date and time"),
+    "bytes": (bytes(range(256)) * 9, {}, "it holds no text"),
 }
 
 
