@@ -18,7 +18,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from procezo_assets.arrivals_memory import Memories
+from procezo_assets.arrival_memory import Memories
 from procezo_assets.datasets import Home
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.templates import place

@@ -1,8 +1,8 @@
 """What to do about raw files that came, grew, were replaced or went: decided without Dagster.
 
-What belongs here: which days of a dataset a look at its raw files asks to be made, and what is told
-of them. What does not: how files are read (`raw/`), which stages of a day are stale
-(`freshness.py`), and who looks and runs (`orchestration/sensors.py`).
+What belongs here: which days of a dataset a look at its raw files asks to be made. What does not:
+how files are read (`raw/`), which stages of a day are stale (`freshness.py`), what is told of the
+files (`arrival_news.py`), and who looks and runs (`orchestration/sensors.py`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
 
+from procezo_assets.arrival_news import RawDay, notes, raw_day
 from procezo_assets.datasets import Dataset, part_files
 from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.plans import Planner, days_from_to, spans
 from procezo_assets.raw.changes import Changes
-from procezo_assets.raw.remarks import device_remarks
+from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
 
@@ -32,8 +33,6 @@ AGAIN_AFTER = (60.0, 300.0, 1800.0, 7200.0)
 
 # starting a run costs seconds, a day without rows nearly nothing
 _BRIDGED_DAYS = 7
-
-_NAMED_FILES = 20
 
 # days whose results are compared with their raw rows before the time is looked at again
 _COMPARED_AT_ONCE = 31
@@ -100,29 +99,6 @@ class Asked:
     attempt: int = 1
 
 
-@dataclass(frozen=True)
-class RawDay:
-    """The raw files with rows of a day.
-
-    Args:
-        dataset: The dataset's name.
-        day: The UTC day.
-        files: How many files, repeated uploads left out.
-        bytes: Their size, with their rows of other days.
-        rows: Their rows of that day.
-        quarantined: Their lines in quarantine, of whatever day.
-        names: Some of their names.
-    """
-
-    dataset: str
-    day: date
-    files: int
-    bytes: int
-    rows: int
-    quarantined: int
-    names: tuple[str, ...]
-
-
 @dataclass
 class Look:
     """What a look at a dataset found.
@@ -177,9 +153,8 @@ def look(
         return Look(memory)
     now = time.time() if now is None else now
     arrivals = flow.arrivals
-    changes = source.scan_changes(
-        settle=arrivals.settle_seconds, refresh=60 * arrivals.refresh_minutes, deadline=deadline
-    )
+    pace = Pace(arrivals.settle_seconds, 60 * arrivals.refresh_minutes, deadline)
+    changes = source.scan_changes(pace)
     touched = source.touched(memory.mark)
     in_time = {day for day in touched.days if flow.start <= day <= today()}
     flying = list(in_flight)
@@ -215,8 +190,8 @@ def look(
             ),
         ),
         asked=asked,
-        days=[_raw_day(source, day) for day in untold[:told_at_once]],
-        notes=[*_notes(flow, source, changes), *(_given_up(flow, one) for one in lost)],
+        days=[raw_day(source, day) for day in untold[:told_at_once]],
+        notes=[*notes(flow, source, changes), *(_given_up(flow, one) for one in lost)],
         waits=min(changes.waiting.values(), default=None),
     )
 
@@ -345,54 +320,6 @@ def _identity(flow: Flow, dataset: Dataset, source: RawSource, first: date, last
             found = part_files(dataset.stage(flow.source.output), day).values()
             parts += [f"{path.name} {path.stat().st_mtime_ns}" for path in found]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _raw_day(source: RawSource, day: date) -> RawDay:
-    counts = source.files_of(day)
-    return RawDay(
-        dataset=source.dataset.name,
-        day=day,
-        files=len(counts),
-        bytes=sum(one.size for one in counts),
-        rows=sum(one.days[day] for one in counts),
-        quarantined=sum(sum(one.quarantined.values()) for one in counts),
-        names=tuple(one.file.name for one in counts[:20]),
-    )
-
-
-def _notes(flow: Flow, source: RawSource, changes: Changes) -> list[str]:
-    name = source.dataset.name
-    fate = {
-        "keep": "its days stay as they are until it is back",
-        "drop": "its days are made again without it",
-    }[flow.arrivals.removed]
-    # whoever looked first: a run, a command or this
-    removed = dict.fromkeys([*changes.removed, *islice(source.missing, _NAMED_FILES)])
-    notes = [f"{name}: raw file {gone} is gone; {fate}" for gone in removed]
-    notes += [f"{name}: raw file {back} is back" for back in changes.returned]
-    notes += [f"{name}: {error}" for error in source.unreadable.values()]
-    if changes.new or changes.changed:
-        notes += _refused(source, {*changes.new, *changes.changed})
-        notes += _remarks(source, changes)
-    return notes
-
-
-def _refused(source: RawSource, names: Collection[str]) -> list[str]:
-    """Files that were quarantined as a whole, and datasets without a single row."""
-    notes = [
-        f"{source.dataset.name}: raw file {one.file.name} is in quarantine: {one.refused}"
-        for one in source.files_with_or_without([]).values()
-        if one.file.name in names and one.refused
-    ]
-    problem = source.why_no_rows()
-    return [*notes, *([str(problem)] if problem is not None else [])]
-
-
-def _remarks(source: RawSource, changes: Changes) -> list[str]:
-    read = {*changes.new, *changes.changed}
-    files = source.files_with_or_without(changes.days)
-    remarks = device_remarks(files[name] for name in sorted(read & files.keys()))
-    return [f"{source.dataset.name}: {remark}" for remark in remarks]
 
 
 def _given_up(flow: Flow, one: Asked) -> str:

@@ -28,6 +28,13 @@ if os.environ.get("CI"):
 _OTHER_SERVER = "PROCEZO_TEST_POSTGRES_URL"
 _SERVERS = ["embedded", *(["given"] if os.environ.get(_OTHER_SERVER) else [])]
 
+# begun first, so that no worker is left alone with one at the end
+_LONGEST = {"test_demo_e2e", "test_live", "test_readme", "test_damaged_files"}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in _LONGEST)
+
 
 @pytest.fixture(scope="session")
 def _embedded_url(tmp_path_factory):

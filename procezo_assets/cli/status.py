@@ -14,6 +14,7 @@ from procezo_assets.cli.output import print_json, print_table, size_text
 from procezo_assets.datasets import Dataset, Home, part_files, raw_files, stage_days
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import affected_stages, known_days, stale_partitions
+from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
 from procezo_assets.stores.loads import read_record
@@ -119,7 +120,7 @@ def _known_raw(flow: Flow, dataset: Dataset) -> tuple[RawSource | None, int]:
     source = raw_source(flow, dataset)
     if source is None:
         return None, 0
-    return source, source.scan_changes(deadline=0).left
+    return source, source.scan_changes(Pace(deadline=0)).left
 
 
 def _remarks(source: RawSource) -> dict[str, int]:

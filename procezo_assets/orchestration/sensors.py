@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from procezo_assets.arrivals import Asked, Look, Memory, RawDay, Span, look
-from procezo_assets.arrivals_memory import FlowMemory, Memories
+from procezo_assets.arrival_memory import FlowMemory, Memories
+from procezo_assets.arrival_news import RawDay
+from procezo_assets.arrivals import Asked, Look, Memory, Span, look
 from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow

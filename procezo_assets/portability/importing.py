@@ -211,11 +211,11 @@ def _damage_told(archive: Path) -> Iterator[None]:
     try:
         yield
     except gzip.BadGzipFile as error:
-        if "CRC" in str(error) or "length" in str(error):
-            raise _damaged(f"{archive.name} is damaged: {error}") from None
-        raise ArchiveError(
-            f"{archive.name} is no archive", "name one that `procezo export` has written"
-        ) from None
+        if "Not a gzipped file" in str(error):
+            raise ArchiveError(
+                f"{archive.name} is no archive", "name one that `procezo export` has written"
+            ) from None
+        raise _damaged(f"{archive.name} is damaged: {error}") from None
     except (tarfile.TarError, EOFError, zlib.error, UnicodeError) as error:
         raise _damaged(f"{archive.name} is damaged: {str(error) or 'it ends early'}") from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:

@@ -32,40 +32,52 @@ def _source() -> sa.Column[int]:
     return sa.Column("source", sa.Integer, primary_key=True)
 
 
+def _key(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.String, primary_key=True)
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.String, nullable=False)
+
+
+def _count(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False)
+
+
 meta = sa.Table(
     "meta",
     _metadata,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("value", sa.String, nullable=False),
+    _key("name"),
+    _text("value"),
 )
 # one flow's view of one dataset; every other table belongs to one
 sources = sa.Table(
     "sources",
     _metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("flow", sa.String, nullable=False),
-    sa.Column("dataset", sa.String, nullable=False),
+    _text("flow"),
+    _text("dataset"),
     sa.UniqueConstraint("flow", "dataset"),
 )
 raw_files = sa.Table(
     "raw_files",
     _metadata,
     _source(),
-    sa.Column("path", sa.String, primary_key=True),
-    sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
-    sa.Column("ctime_ns", sa.BigInteger, nullable=False),
-    sa.Column("sha256", sa.String, nullable=False),
-    sa.Column("content", sa.String, nullable=False),
-    sa.Column("reading", sa.String, nullable=False),
-    sa.Column("meaning", sa.String, nullable=False),
-    sa.Column("device", sa.String, nullable=False),
-    sa.Column("lines", sa.BigInteger, nullable=False),
-    sa.Column("rows", sa.BigInteger, nullable=False),
+    _key("path"),
+    _count("size"),
+    _count("mtime_ns"),
+    _count("ctime_ns"),
+    _text("sha256"),
+    _text("content"),
+    _text("reading"),
+    _text("meaning"),
+    _text("device"),
+    _count("lines"),
+    _count("rows"),
     sa.Column("quarantined", sa.JSON, nullable=False),
-    sa.Column("excluded", sa.BigInteger, nullable=False),
-    sa.Column("blank", sa.BigInteger, nullable=False),
-    sa.Column("header", sa.BigInteger, nullable=False),
+    _count("excluded"),
+    _count("blank"),
+    _count("header"),
     sa.Column("first", sa.String),
     sa.Column("last", sa.String),
     sa.Column("dialect", sa.JSON),
@@ -82,9 +94,9 @@ file_days = sa.Table(
     "file_days",
     _metadata,
     _source(),
-    sa.Column("day", sa.String, primary_key=True),
-    sa.Column("path", sa.String, primary_key=True),
-    sa.Column("rows", sa.BigInteger, nullable=False),
+    _key("day"),
+    _key("path"),
+    _count("rows"),
     sa.Index("file_days_by_path", "source", "path"),
     sqlite_with_rowid=False,
 )
@@ -92,9 +104,9 @@ waiting = sa.Table(
     "waiting",
     _metadata,
     _source(),
-    sa.Column("path", sa.String, primary_key=True),
-    sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    _key("path"),
+    _count("size"),
+    _count("mtime_ns"),
     sa.Column("first_seen", sa.Float, nullable=False),
     sa.Column("still_since", sa.Float, nullable=False),
 )
@@ -102,25 +114,25 @@ touched_days = sa.Table(
     "touched_days",
     _metadata,
     _source(),
-    sa.Column("day", sa.String, primary_key=True),
-    sa.Column("device", sa.String, primary_key=True),
-    sa.Column("number", sa.BigInteger, nullable=False),
+    _key("day"),
+    _key("device"),
+    _count("number"),
 )
 day_digests = sa.Table(
     "day_digests",
     _metadata,
     _source(),
-    sa.Column("day", sa.String, primary_key=True),
-    sa.Column("identity", sa.String, nullable=False),
+    _key("day"),
+    _text("identity"),
     sa.Column("digests", sa.JSON, nullable=False),
 )
 partitions = sa.Table(
     "partitions",
     _metadata,
     _source(),
-    sa.Column("stage", sa.String, primary_key=True),
-    sa.Column("day", sa.String, primary_key=True),
-    sa.Column("files", sa.String, nullable=False),
+    _key("stage"),
+    _key("day"),
+    _text("files"),
     sa.Column("counts", sa.JSON, nullable=False),
 )
 

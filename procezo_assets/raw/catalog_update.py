@@ -22,7 +22,7 @@ from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import FileEntry
 from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.dialect import Dialect
-from procezo_assets.raw.differences import Scan, compare, hold_back, put_off_large
+from procezo_assets.raw.differences import Pace, Scan, compare, hold_back, put_off_large
 from procezo_assets.raw.entries import entry_of, reading_of
 from procezo_assets.raw.files import FileCounts, RawFile, device_name
 from procezo_assets.raw.fixed import DatasetDialect
@@ -54,42 +54,33 @@ class CatalogUpdate:
     ) -> None:
         self.dataset = reader.dataset
         self.catalog = catalog
-        self._removed = removed
+        self.removed = removed
         self._reader = reader
         self._output = output
         self._gone = GoneFiles(reader.dataset, output if removed == "keep" else None)
         self._base = reading_of(reader.params, reader.limits, reader.dataset.name)
 
     def scan(
-        self,
-        keep: Keep | None,
-        *,
-        settle: float | None,
-        refresh: float | None,
-        deadline: float | None,
-        now: float | None,
-        remember: Callable[[FileCounts], None],
+        self, keep: Keep | None, pace: Pace, remember: Callable[[FileCounts], None]
     ) -> tuple[Scan, Changes]:
-        """Do what `Inventory.scan` says.
+        """Read the files that the catalog does not know as they are.
 
         Args:
-            keep: As there, like those that follow.
-            settle: The same.
-            refresh: The same.
-            deadline: The same.
-            now: The same.
+            keep: Opens for each file what keeps its quarantined lines; without, it is read again by
+                the next scan that keeps them.
+            pace: Which of them are read now.
             remember: Is handed what was found in each file that is read.
         """
-        with self._alone(wait=deadline is None) as alone:
+        with self._alone(wait=pace.deadline is None) as alone:
             for last in (False, True):
                 scan = Scan(
                     reading=self._reading(),
                     keep=keep,
-                    now=time.time() if now is None else now,
-                    deadline=deadline if alone else 0.0,
+                    now=time.time() if pace.now is None else pace.now,
+                    deadline=pace.deadline if alone else 0.0,
                 )
                 try:
-                    changes = self._scan(scan, settle, refresh, remember)
+                    changes = self._scan(scan, pace, remember)
                 except CatalogLostError:
                     if last:
                         raise
@@ -119,13 +110,7 @@ class CatalogUpdate:
             finally:
                 lock.release()
 
-    def _scan(
-        self,
-        scan: Scan,
-        settle: float | None,
-        refresh: float | None,
-        remember: Callable[[FileCounts], None],
-    ) -> Changes:
+    def _scan(self, scan: Scan, pace: Pace, remember: Callable[[FileCounts], None]) -> Changes:
         with _nothing_collected():
             scan.found = find_files(self.dataset.raw)
             scan.known = self.catalog.known()
@@ -133,7 +118,7 @@ class CatalogUpdate:
                 scan.known = self.catalog.known()
             returned = compare(scan, self._reader.limits.today)
         unlike = {file.name for file in scan.unread}
-        waiting = self._hold_back(scan, settle, refresh) if settle is not None else {}
+        waiting = {} if pace.settle is None else self._hold_back(scan, pace.settle, pace.refresh)
         put_off_large(scan)
         self._read_all(scan, remember)
         removed = self._remove(scan)
@@ -262,7 +247,7 @@ class CatalogUpdate:
             if not name.startswith(scan.found.closed)
         ]
         removed = sorted(name for name in gone if scan.known[name].removed_at is None)
-        if self._removed == "drop" and scan.found.files:
+        if self.removed == "drop" and scan.found.files:
             scan.days |= self.catalog.forget(gone) if gone else set()
             self._empty_quarantine(scan, gone)
         else:
@@ -284,7 +269,7 @@ class CatalogUpdate:
 
     def _recall_gone(self, scan: Scan) -> bool:
         """Tell a catalog that was lost of the files that were gone before."""
-        if self._removed != "keep" or len(scan.found.files) == 0:
+        if self.removed != "keep" or len(scan.found.files) == 0:
             return False
         scan.gone = self._gone.read()
         there = scan.found
@@ -299,7 +284,7 @@ class CatalogUpdate:
 
     def _note_gone(self, scan: Scan) -> None:
         """Remember outside the catalog which files are gone."""
-        if scan.keep is None or self._removed != "keep" or not scan.found.files:
+        if scan.keep is None or self.removed != "keep" or not scan.found.files:
             return
         gone = self.catalog.gone()
         if gone.keys() != scan.gone.keys():

@@ -20,6 +20,25 @@ _LARGE_PACKED = 8 * 1024**2
 _SPREADSHEETS = (".xlsx", ".xlsm")
 
 
+@dataclass(frozen=True)
+class Pace:
+    """Which files a scan reads now, and which it leaves to a later one.
+
+    Args:
+        settle: How many seconds a file must have been still; None reads it as it is.
+        refresh: After how many seconds of waiting a file is read though it is not still.
+        deadline: When reading stops, on the monotonic clock; large files are not begun at all, and
+            none while another scan of the same files is under way. None waits for that and reads
+            all.
+        now: The time, in seconds since 1970; the clock's where left out.
+    """
+
+    settle: float | None = None
+    refresh: float | None = None
+    deadline: float | None = None
+    now: float | None = None
+
+
 @dataclass
 class Scan:
     """A scan under way.

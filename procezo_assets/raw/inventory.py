@@ -9,11 +9,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from procezo_assets.errors import RawFileError
-from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import DayFile, FileEntry
-from procezo_assets.raw.catalog_update import CatalogUpdate, Removed
+from procezo_assets.raw.catalog_update import CatalogUpdate
 from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.containers import changed as changed_meanwhile
+from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.entries import counts_of
 from procezo_assets.raw.files import FileCounts, RawFile
 from procezo_assets.raw.folder import FoundFile
@@ -27,53 +27,30 @@ class Inventory:
 
     Args:
         reader: Reads the files.
-        catalog: What is known of them.
-        removed: Whether files that are gone are remembered.
-        output: The folder of the stage that reads them, where the dataset's dialect is kept.
+        update: Brings what is known of them up to date.
     """
 
-    def __init__(
-        self, reader: FileReader, catalog: Catalog, *, removed: Removed, output: str | None
-    ) -> None:
+    def __init__(self, reader: FileReader, update: CatalogUpdate) -> None:
         self.dataset = reader.dataset
-        self.removed = removed
+        self.removed = update.removed
         self.unreadable: dict[RawFile, RawFileError] = {}
         self.found: dict[str, FoundFile] = {}
-        self.catalog = catalog
+        self.catalog = update.catalog
         self._reader = reader
-        self._update = CatalogUpdate(reader, catalog, removed=removed, output=output)
+        self._update = update
         self._counts: dict[str, FileCounts] = {}
         self._days: dict[date, list[DayFile]] = {}
         self._gone: dict[date, list[str]] | None = None
 
-    def scan(
-        self,
-        keep: Keep | None,
-        *,
-        settle: float | None = None,
-        refresh: float | None = None,
-        deadline: float | None = None,
-        now: float | None = None,
-    ) -> Changes:
+    def scan(self, keep: Keep | None, pace: Pace) -> Changes:
         """Read the files that the catalog does not know as they are.
 
         Args:
             keep: Opens for each file what keeps its quarantined lines. Without, they are read
                 again by the next scan that keeps them.
-            settle: How many seconds a file must have been still; None reads it as it is.
-            refresh: After how many seconds of waiting a file is read though it is not still.
-            deadline: When reading stops, on the monotonic clock; large files are not begun at all,
-                and none while another scan of the same files is under way.
-            now: The time, in seconds since 1970.
+            pace: Which of them are read now.
         """
-        scan, changes = self._update.scan(
-            keep,
-            settle=settle,
-            refresh=refresh,
-            deadline=deadline,
-            now=now,
-            remember=self._remember,
-        )
+        scan, changes = self._update.scan(keep, pace, self._remember)
         for name, counted in list(self._counts.items()):
             known = scan.known.get(name)
             mine = name in scan.read

@@ -17,10 +17,11 @@ from procezo_assets.datasets import Dataset
 from procezo_assets.errors import CatalogLostError, RawFileError
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
-from procezo_assets.raw.catalog_update import Removed
+from procezo_assets.raw.catalog_update import CatalogUpdate, Removed
 from procezo_assets.raw.changes import Changes, Touched
 from procezo_assets.raw.classify import read_fields
 from procezo_assets.raw.dialect import Dialect
+from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.files import FileCounts, Limits, RawFile, midnight
 from procezo_assets.raw.inventory import Inventory
 from procezo_assets.raw.kv_csv import FieldCounts
@@ -87,7 +88,8 @@ class RawSource:
         self.scanned_ns = 0
         self.catalog = catalog or Catalog(CatalogStore(None), "", dataset.name)
         self._reader = FileReader(dataset, params, limits, output=output)
-        self._inventory = Inventory(self._reader, self.catalog, removed=removed, output=output)
+        update = CatalogUpdate(self._reader, self.catalog, removed=removed, output=output)
+        self._inventory = Inventory(self._reader, update)
         self._files: dict[str, FileCounts] | None = None
         self._days: list[date] | None = None
         self._digests: dict[date, tuple[str, dict[str, str]]] = {}
@@ -103,28 +105,15 @@ class RawSource:
         self._keep = keep or self._keep
         return self.scan_changes()
 
-    def scan_changes(
-        self,
-        *,
-        settle: float | None = None,
-        refresh: float | None = None,
-        deadline: float | None = None,
-        now: float | None = None,
-    ) -> Changes:
+    def scan_changes(self, pace: Pace | None = None) -> Changes:
         """Read the files that the catalog does not know, and that are ready to be read.
 
         Args:
-            settle: How many seconds a file must have been still; None reads it as it is.
-            refresh: After how many seconds of waiting a file is read though it is not still.
-            deadline: When no further file is begun, on the monotonic clock; the rest is left to the
-                next scan.
-            now: The time, in seconds since 1970.
+            pace: Which are; all where left out.
         """
         with self._scanning:
             started = time.time_ns()
-            changes = self._inventory.scan(
-                self._keep, settle=settle, refresh=refresh, deadline=deadline, now=now
-            )
+            changes = self._inventory.scan(self._keep, pace or Pace())
             self._files = self._days = None
             self._digests = {}
             self.scanned_ns = started

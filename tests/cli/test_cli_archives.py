@@ -66,6 +66,8 @@ def test_a_damaged_archive_is_one_line(home, tmp_path):
     ended = home.procezo("import", archive)
     assert (ended.code, ended.out) == (1, "")
     assert "x.tar.gz is damaged" in ended.error
+    archive.write_bytes(b"a,b\n1,2\n")
+    assert "x.tar.gz is no archive; name one" in home.procezo("import", archive).error
     assert home.procezo("import", tmp_path / "none.tar.gz").code == 2
 
 

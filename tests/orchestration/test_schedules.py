@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import pytest
-from small_home import CLEAN, DAYS, PARSE, SmallHome, key, keys
+from small_home import CLEAN, DAYS, FAILS_ON_A_DAY, PARSE, SmallHome, key, keys
 
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.runs import today
@@ -69,25 +69,11 @@ def test_what_is_new_is_asked_for_and_what_is_up_to_date_is_not(home):
 
 
 def test_what_failed_is_asked_for_again(home):
-    home.write_treatment("picky", PICKY)
+    home.write_treatment("picky", FAILS_ON_A_DAY)
     home.write_flow(PARSE, CLEAN, {"treatment": "picky"}, schedule="0 3 * * *")
     home.write_raw(*DAYS)
     assert not home.launch(*DAYS[::2]).success
     assert asked(home) == [(key(DAYS[1]), key(DAYS[1]))]
-
-
-PICKY = '''
-from datetime import date
-import polars as pl
-from procezo_assets.treatments import Parameters, PartAbout, treatment
-
-@treatment(inputs=("20_clean",), output="22_picky")
-def picky(frame: pl.DataFrame, params: Parameters, about: PartAbout) -> pl.DataFrame:
-    """Refuse one day."""
-    if about.day == date(2026, 1, 21):
-        raise ZeroDivisionError("the calibration of 21 January is missing")
-    return frame
-'''
 
 
 def test_the_last_days_are_made_again(home):

@@ -12,6 +12,7 @@ from raw_folder import D24, D25, D26, NOW, Folder
 from procezo_assets.errors import RawFileError
 from procezo_assets.raw import containers, differences
 from procezo_assets.raw.changes import Changes
+from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.gone import GONE_FILE
 from procezo_assets.raw.quarantine import quarantine_path
 
@@ -33,11 +34,11 @@ def test_large_files_are_left_to_a_scan_without_a_deadline(folder, monkeypatch):
     folder.put("large.csv", text=f"{D25}T08:00:00Z;m0:1\n" * 10)
     source = folder.source()
 
-    changes = source.scan_changes(deadline=soon())
+    changes = source.scan_changes(Pace(deadline=soon()))
 
     assert (changes.new, changes.large, changes.left) == (("small.csv",), ("large.csv",), 1)
     assert source.scan().new == ("large.csv",)
-    assert source.scan_changes(deadline=soon()) == Changes()
+    assert source.scan_changes(Pace(deadline=soon())) == Changes()
 
 
 def test_a_file_that_cannot_be_finished_in_time_is_left_as_a_whole(folder, monkeypatch):
@@ -54,7 +55,7 @@ def test_a_file_that_cannot_be_finished_in_time_is_left_as_a_whole(folder, monke
 
     monkeypatch.setattr(containers, "BLOCK_BYTES", 256)
     monkeypatch.setattr(containers.OpenedRaw, "stretches", slow)
-    changes = source.scan_changes(deadline=deadline)
+    changes = source.scan_changes(Pace(deadline=deadline))
     assert "b.csv" not in changes.new
     assert changes.left == 1
     assert not quarantine_path(folder.dataset, "f", "b.csv").exists()
@@ -64,9 +65,9 @@ def test_a_file_that_cannot_be_finished_in_time_is_left_as_a_whole(folder, monke
         patch.setattr(containers, "BLOCK_BYTES", 256)
         patch.setattr(containers.OpenedRaw, "stretches", slow)
         deadline = soon()
-        assert source.scan_changes(deadline=deadline).large == ("b.csv",)  # nor alone
+        assert source.scan_changes(Pace(deadline=deadline)).large == ("b.csv",)  # nor alone
     monkeypatch.undo()
-    assert source.scan_changes(deadline=soon()).new == ("b.csv",)
+    assert source.scan_changes(Pace(deadline=soon())).new == ("b.csv",)
 
 
 def test_one_scan_at_a_time_reads(folder):
@@ -75,16 +76,16 @@ def test_one_scan_at_a_time_reads(folder):
     path = source.catalog.lock
     path.parent.mkdir(parents=True)
     with FileLock(path):
-        assert source.scan_changes(deadline=soon()) == Changes(left=1, busy=True)
-    assert source.scan_changes(deadline=soon()).new == ("a.csv",)
+        assert source.scan_changes(Pace(deadline=soon())) == Changes(left=1, busy=True)
+    assert source.scan_changes(Pace(deadline=soon())).new == ("a.csv",)
 
 
 def test_files_that_were_ready_when_the_time_was_up_do_not_wait_again(folder):
     folder.put("a.csv", D24, at=NOW + 86400)
     source = folder.source()
-    assert source.scan_changes(settle=5, now=NOW).waiting == {"a.csv": 5.0}
-    assert source.scan_changes(settle=5, now=NOW + 5, deadline=0.0).left == 1
-    changes = source.scan_changes(settle=5, now=NOW + 6, deadline=soon())
+    assert source.scan_changes(Pace(settle=5, now=NOW)).waiting == {"a.csv": 5.0}
+    assert source.scan_changes(Pace(settle=5, now=NOW + 5, deadline=0.0)).left == 1
+    changes = source.scan_changes(Pace(settle=5, now=NOW + 6, deadline=soon()))
     assert (changes.new, changes.waiting) == (("a.csv",), {})
     assert source.catalog.waiting() == {}
 
@@ -110,12 +111,12 @@ def test_a_file_that_is_back_counts_when_it_is_whole(folder):
     folder.put("a.csv", D24, at=NOW)  # is being copied
     source = folder.source()
 
-    changes = source.scan_changes(settle=5, now=NOW + 1)
+    changes = source.scan_changes(Pace(settle=5, now=NOW + 1))
 
     assert (changes.returned, changes.days) == ((), ())
     assert source.kept_days() == [D24, D25]
     folder.put("a.csv", D24, D25, at=NOW + 2)
-    assert source.scan_changes(settle=5, now=NOW + 9).returned == ("a.csv",)
+    assert source.scan_changes(Pace(settle=5, now=NOW + 9)).returned == ("a.csv",)
     assert source.kept_days() == []
 
 

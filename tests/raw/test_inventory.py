@@ -14,6 +14,7 @@ from raw_folder import D24, D25, D26, NOW, Folder
 from procezo_assets.datasets import Home
 from procezo_assets.errors import RawFileError
 from procezo_assets.raw.changes import Changes
+from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.files import Limits
 from procezo_assets.raw.quarantine import quarantine_path
 from procezo_assets.raw.scanning import FileReader
@@ -179,12 +180,12 @@ def test_a_file_is_read_once_it_is_still(folder):
     folder.put("a.csv", D24, at=NOW)
     source = folder.source()
 
-    changes = source.scan_changes(settle=5, now=NOW + 2)
+    changes = source.scan_changes(Pace(settle=5, now=NOW + 2))
     assert (changes.waiting, changes.new) == ({"a.csv": 3.0}, ())
     folder.put("a.csv", D24, D25, at=NOW + 4)
-    assert source.scan_changes(settle=5, now=NOW + 6).waiting == {"a.csv": 3.0}
-    assert source.scan_changes(settle=5, now=NOW + 9).new == ("a.csv",)
-    assert source.scan_changes(settle=5, now=NOW + 10) == Changes()
+    assert source.scan_changes(Pace(settle=5, now=NOW + 6)).waiting == {"a.csv": 3.0}
+    assert source.scan_changes(Pace(settle=5, now=NOW + 9)).new == ("a.csv",)
+    assert source.scan_changes(Pace(settle=5, now=NOW + 10)) == Changes()
     assert source.days == [D24, D25]
 
 
@@ -194,7 +195,7 @@ def test_a_file_that_is_never_still_is_read_now_and_then(folder):
     for minute in range(40):
         at = NOW + 60 * minute
         folder.put("a.csv", text=f"{D24}T08:00:00Z;m0:1\n" * (minute + 1), at=at)
-        changes = folder.source().scan_changes(settle=61, refresh=600, now=at + 1)
+        changes = folder.source().scan_changes(Pace(settle=61, refresh=600, now=at + 1))
         if changes:
             read.append(minute)
     assert read == [10, 21, 32]
@@ -204,8 +205,8 @@ def test_a_file_that_is_never_still_is_read_now_and_then(folder):
 def test_a_file_from_a_clock_ahead_waits_no_longer_than_others(folder):
     folder.put("a.csv", D24, at=NOW + 86400)
     source = folder.source()
-    assert source.scan_changes(settle=5, now=NOW).waiting == {"a.csv": 5.0}
-    assert source.scan_changes(settle=5, now=NOW + 5).new == ("a.csv",)
+    assert source.scan_changes(Pace(settle=5, now=NOW)).waiting == {"a.csv": 5.0}
+    assert source.scan_changes(Pace(settle=5, now=NOW + 5)).new == ("a.csv",)
 
 
 def test_a_scan_ends_in_time_and_goes_on_in_the_next(folder):
@@ -213,8 +214,8 @@ def test_a_scan_ends_in_time_and_goes_on_in_the_next(folder):
         folder.put(f"{place}.csv", D24)
     source = folder.source()
 
-    assert source.scan_changes(deadline=time.monotonic() - 1) == Changes(left=5)
-    left = source.scan_changes(deadline=time.monotonic() + 60)
+    assert source.scan_changes(Pace(deadline=time.monotonic() - 1)) == Changes(left=5)
+    left = source.scan_changes(Pace(deadline=time.monotonic() + 60))
     assert (len(left.new), left.left) == (5, 0)
 
 

@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 
 from procezo_assets.arrivals import Awaited, Memory, Span
+from procezo_assets.stores.parquet import write_atomically
 
 # a tick may be evaluated by the UI too, for a look at what it would do
 _KEPT = 4
@@ -83,10 +84,7 @@ class Memories:
         path = self._folder / f"{cursor}.json"
         if cursor == before and path.exists():
             return cursor
-        self._folder.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".tmp")
-        scratch.write_text(text)
-        scratch.replace(path)
+        write_atomically(path, text.encode())
         self._forget_but({cursor, before or ""})
         return cursor
 
