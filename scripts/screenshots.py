@@ -36,8 +36,7 @@ def main(base: str, folder: Path) -> None:
         )
         page = browser.new_page(viewport={"width": 1500, "height": 900})
         graph(page, base, folder / "asset-graph.png")
-        partition(page, base, folder / "partition.png")
-        plot(page, folder / "partition-plot.png")
+        plot(page, base, folder / "partition-plot.png")
         run(page, base, folder / "run.png")
         browser.close()
 
@@ -52,17 +51,12 @@ def graph(page: Page, base: str, path: Path) -> None:
     page.set_viewport_size({"width": 1500, "height": 900})
 
 
-def partition(page: Page, base: str, path: Path) -> None:
-    """The metadata of one partition of `clean`."""
+def plot(page: Page, base: str, path: Path) -> None:
+    """The plot in the metadata of one partition of `clean`."""
     page.goto(
         f"{base}/assets/{FLOW}/clean?view=partitions&partition={PARTITION.replace('|', '%7C')}"
     )
     page.wait_for_timeout(_SETTLE_MS)
-    page.screenshot(path=path)
-
-
-def plot(page: Page, path: Path) -> None:
-    """The plot in that metadata."""
     shows = page.get_by_text("Show Markdown")
     for index in range(shows.count()):
         shows.nth(index).click()
