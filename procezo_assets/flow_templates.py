@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -58,7 +59,8 @@ def fitting_template(name: str, dataset: str, found: Inspection, given: dict[str
     default = ParseParameters()
     # what the valvometer's domains take all of needs no others
     if found.dialect.format == "csv" or not all(map(default.domain_of, found.columns)):
-        columns = [name for name in found.columns if name not in left_out(found)]
+        unused = left_out(found, given)
+        columns = [name for name in found.columns if name not in unused]
         parse.setdefault("domains", {_DOMAIN: {"columns": columns, "dtype": "float"}})
     step = _sampling_step(found)
     filled = step.total_seconds() * _FILLED_STEPS
@@ -87,13 +89,17 @@ def fitting_template(name: str, dataset: str, found: Inspection, given: dict[str
     return template
 
 
-def left_out(found: Inspection) -> dict[str, str]:
+def left_out(found: Inspection, given: Mapping[str, Any]) -> dict[str, str]:
     """The columns of a csv file that hold no measurement, by name, and what they hold instead.
 
     Judged by its first rows: words, or the numbers of rows before the timestamp. Where nothing
     would be left, nothing is left out.
+
+    Args:
+        found: The file.
+        given: The parameters of `parse`; where they have domains, these say what is wanted.
     """
-    if found.dialect.format != "csv":
+    if found.dialect.format != "csv" or "domains" in given:
         return {}
     before_time = found.dialect.columns[: min(found.dialect.timestamp_columns, default=1) - 1]
     what: dict[str, str] = {}
@@ -104,7 +110,7 @@ def left_out(found: Inspection) -> dict[str, str]:
         numbers = texts.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
         if len(texts) and numbers.null_count() == len(texts):
             what[name] = "words"
-        elif name in before_time and len(numbers) > 1 and (numbers.diff().drop_nulls() == 1).all():
+        elif name in before_time and numbers.diff().drop_nulls().unique().to_list() == [1]:
             what[name] = "row numbers"
     return what if len(what) < len(found.columns) else {}
 

@@ -16,8 +16,8 @@ from procezo_assets.flows import Flow
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
-# a silent address may not hold up those who wait for all
-_LONGEST_WAIT_SECONDS = 10.0
+# a silent address may not hold up the process for long that waits for its thread
+_LONGEST_WAIT_SECONDS = 25.0
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ import errno
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 
 from filelock import Timeout
 
+from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset
-from procezo_assets.errors import TransientStoreError
+from procezo_assets.errors import DatasetError, TransientStoreError
 from procezo_assets.flows import Stage
 from procezo_assets.runs import DayFailed, Event, RawScanned, Work, run
 
@@ -77,6 +79,16 @@ def run_patiently(
     Yields:
         The events of all attempts; a failure only where no further attempt is made.
     """
+    with ExitStack() as used:  # also between two attempts
+        for dataset in work.days:
+            with suppress(DatasetError):  # of which the run tells
+                used.enter_context(in_use(dataset))
+        yield from _attempts(work, waits, sleep)
+
+
+def _attempts(
+    work: Work, waits: Sequence[float], sleep: Callable[[float], None]
+) -> Iterator[Event | Waited]:
     todo = [work]
     for attempt, seconds in enumerate((*waits, None)):
         again: list[Work] = []

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import islice
@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset, stage_days
-from procezo_assets.errors import FitError, ProcezoError
+from procezo_assets.errors import DatasetError, FitError, ProcezoError
 from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.parameters import Parameters
@@ -182,9 +182,15 @@ def run(work: Work) -> Iterator[Event]:
         for stage in work.stages:
             work.flow.parameters(stage, dataset.name, work.run_params)
     with ExitStack() as used:
-        for dataset in work.days:
-            used.enter_context(in_use(dataset))
-        yield from _run(work)
+        days: dict[Dataset, Sequence[date]] = {}
+        for dataset, its in work.days.items():
+            try:
+                used.enter_context(in_use(dataset))
+                days[dataset] = its
+            except DatasetError as error:  # never another's trouble
+                stage = work.stages[0]
+                yield from (_failed(stage, dataset.name, day, error) for day in its)
+        yield from _run(replace(work, days=days))
 
 
 def _run(work: Work) -> Iterator[Event]:

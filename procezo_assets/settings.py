@@ -9,8 +9,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from procezo_assets.errors import HomeError
 
-REGISTER_DATASETS = "PROCEZO_REGISTER_DATASETS"
-
 
 class Settings(BaseSettings):
     """What the environment says; an empty variable counts as unset."""
@@ -44,7 +42,7 @@ class Settings(BaseSettings):
     register_datasets: bool = Field(
         default=True,
         description="PROCEZO_REGISTER_DATASETS: whether loading the definitions makes the datasets "
-        "on disk known to Dagster; runs set it to 0 for themselves, as theirs is known.",
+        "on disk known to Dagster; queued runs set it to 0 for themselves, as theirs is known.",
     )
     dagster_home: Path | None = Field(
         default=None, validation_alias="DAGSTER_HOME", description="DAGSTER_HOME, as Dagster reads."

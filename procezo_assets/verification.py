@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from procezo_assets.comparison import compare_files
+from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset, Home, part_files, stage_days
 from procezo_assets.errors import FlowError, RawFileError
 from procezo_assets.fits import has_fit
@@ -120,7 +121,10 @@ def verification(
     Raises:
         ProcezoError: Where there is nothing to make the files from.
     """
-    with scratch_folder(dataset.home.state / "scratch", "verify") as folder:
+    with (
+        in_use(dataset),
+        scratch_folder(dataset.home.state / "scratch", "verify") as folder,
+    ):
         yield Verification(flow, dataset, Home(folder), first=first, last=last)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from procezo_assets.cli.home import current_home, format_option, load
@@ -13,6 +11,9 @@ from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
 from procezo_assets.settings import load_settings
 from procezo_assets.templates import lacking
+
+# without these, runs start slowly, killed ones stay, and what treatments print is lost
+_NEEDED = {"storage", "compute_logs", "run_launcher"}
 
 
 @click.command()
@@ -68,8 +69,10 @@ def _warnings(flow: Flow, datasets: list[str]) -> list[str]:
 
 
 def _instance_warnings(home: Home) -> list[str]:
-    path = Path(load_settings().dagster_home or home.path, "dagster.yaml")
-    missing = lacking("dagster.yaml", path)
+    if (load_settings().dagster_home or home.path) != home.path:
+        return []  # that of another folder is its owner's
+    path = home.path / "dagster.yaml"
+    missing = [name for name in lacking("dagster.yaml", path) if name in _NEEDED]
     if not missing:
         return []
     what = f"{path} has no {', '.join(missing)}, as one of an earlier version"

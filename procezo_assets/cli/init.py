@@ -84,8 +84,8 @@ def _fitting(
 
     found = inspect_file(like, given)
     unused = [
-        f"column '{column}' is left out of the flow: it holds {what}"
-        for column, what in left_out(found).items()
+        f"column '{column}' is left out of the flow: its first rows are {what}"
+        for column, what in left_out(found, given).items()
     ]
     return fitting_template(name, dataset, found, given), (*found.problems, *unused)
 

@@ -22,11 +22,12 @@ from procezo_assets.treatments.registry import load_registry
 _logger = logging.getLogger("procezo_assets")
 
 
-def build_defs(home: Home | None = None) -> dg.Definitions:
+def build_defs(home: Home | None = None, *, register: bool = True) -> dg.Definitions:
     """Build the definitions of all flows of a home; a flow that is wrong is reported and left out.
 
     Args:
         home: The home folder; that of the environment where left out.
+        register: Whether the instance is told of the datasets on disk.
     """
     settings = load_settings()
     home = home or Home(settings.home)
@@ -38,7 +39,7 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
             "set it to your home folder: export DAGSTER_HOME=%s",
             home.path,
         )
-    elif settings.register_datasets:
+    elif register and settings.register_datasets:
         with opened_instance(home) as instance:
             register_datasets(home, flows.flows.values(), instance)
     jobs = {flow.name: flow_job(flow) for flow in flows.flows.values()}

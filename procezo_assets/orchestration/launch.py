@@ -34,7 +34,7 @@ from procezo_assets.orchestration.partitions import (
 )
 from procezo_assets.orchestration.printed import KEEP_PRINTED
 from procezo_assets.orchestration.running import marked_as_running
-from procezo_assets.settings import REGISTER_DATASETS, load_settings
+from procezo_assets.settings import load_settings
 from procezo_assets.templates import place
 
 _POLL_SECONDS = 0.5
@@ -149,7 +149,6 @@ def launch(
         "flow_job_of",
         reconstructable_kwargs={"home": str(home.path), "flow": flow.name},
     )
-    os.environ[REGISTER_DATASETS] = "0"  # here the instance is at hand
     with opened_instance(home) as instance:
         register_datasets(home, [flow], instance)
         run = _create_run(instance, job, request)
@@ -168,7 +167,8 @@ def launch(
 @lru_cache(maxsize=4)
 def flow_job_of(home: str, flow: str) -> dg.JobDefinition:
     """Build a flow's job; Dagster calls it, several times a run, wherever it runs the job."""
-    return build_defs(Home(Path(home))).resolve_job_def(identifier(flow))
+    # its datasets are known since the run was created
+    return build_defs(Home(Path(home)), register=False).resolve_job_def(identifier(flow))
 
 
 def _create_run(

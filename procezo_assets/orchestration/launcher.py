@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 # dagster.yaml can only name a class, and Dagster exports none of these.
 from dagster._core.launcher import (
@@ -37,9 +37,6 @@ _SERVER = "procezo_assets.orchestration.run_server"
 
 _SERVER_ENDS_WITHIN = 20.0
 
-# what `run_server.execute` takes, of runs that have no process yet, by run id
-_Asked = dict[str, tuple[str, str, str]]
-
 # forks of a process with libraries of Apple's loaded may crash there
 _FORKS = sys.platform == "linux"
 
@@ -53,8 +50,7 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
-        self._server: subprocess.Popen[str] | None = None
-        self._asked: _Asked = {}
+        self._server: _Server | None = None
         self._lock = threading.Lock()
 
     @property
@@ -89,11 +85,21 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
             run_id=run.run_id,
             instance_ref=self._instance.get_ref(),
         )
-        request = (str(running_folder()), run.run_id, serialize_value(args))
-        if _FORKS:
-            self._ask(*request)
-        else:
-            _in_background(_start_each, {run.run_id: request})
+        request = _Request(str(running_folder()), run.run_id, serialize_value(args))
+        if not _FORKS:
+            _wait_for(_popen(*request))
+            return
+        with self._lock:
+            if self._server is not None and self._server.has_ended:
+                self._server.close()
+                self._server = None
+            self._server = self._server or _Server(self._not_started)
+            self._server.ask(request)
+
+    def _not_started(self, request: _Request, error: OSError) -> None:
+        run = self._instance.get_run_by_id(request.run_id)
+        if run is not None:
+            self._instance.report_run_failed(run, f"its process could not be started: {error}")
 
     def terminate(self, run_id: str) -> bool:
         """Interrupt a run, whichever process asks."""
@@ -124,62 +130,89 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
     def dispose(self) -> None:
         """Let the server go; runs that it started go on."""
         with self._lock:
-            self._let_go()
-            if self._server is not None:  # it ends when it has started what it was asked for
-                try:
-                    self._server.wait(_SERVER_ENDS_WITHIN)
-                except subprocess.TimeoutExpired:
-                    self._server.terminate()
-                    self._server.wait()
+            if self._server is not None:
+                self._server.close()
             self._server = None
 
-    def _ask(self, folder: str, run_id: str, args: str) -> None:
-        line = json.dumps({"folder": folder, "run_id": run_id, "args": args})
-        with self._lock:
-            if self._server is None or self._server.poll() is not None:
-                self._let_go()
-                self._server = _popen(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-                self._asked = {}
-                _in_background(_start_what_is_left, self._server, self._asked)
-            assert self._server.stdin is not None  # noqa: S101 - it is a pipe
-            self._asked[run_id] = (folder, run_id, args)
+
+class _Request(NamedTuple):
+    """What `run_server.execute` takes."""
+
+    folder: str
+    run_id: str
+    args: str
+
+
+class _Server:
+    """The process that forks runs, and the runs that it has not said to have started.
+
+    When it ends, be it that it cannot even begin, these are started without it.
+
+    Args:
+        not_started: Told of a run that could not be started at all.
+    """
+
+    def __init__(self, not_started: Callable[[_Request, OSError], None]) -> None:
+        self._process = _popen(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._asked: dict[str, _Request] = {}
+        self._not_started = not_started
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it takes no more."""
+        return self._process.poll() is not None
+
+    def ask(self, request: _Request) -> None:
+        """Have a run started."""
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        self._asked[request.run_id] = request
+        try:
+            self._process.stdin.write(json.dumps(request._asdict()) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:  # it has just ended, and so may the reader have
+            self._start_what_is_left()
+
+    def close(self) -> None:
+        """Wait until all is started, with the server or without."""
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        with suppress(BrokenPipeError):  # what it has not read, it never will
+            self._process.stdin.close()
+        try:
+            self._process.wait(_SERVER_ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.terminate()
+            self._process.wait()
+        self._reader.join()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        with self._process.stdout as started:
+            for line in started:
+                self._asked.pop(line.strip(), None)
+        self._start_what_is_left()
+
+    def _start_what_is_left(self) -> None:
+        while self._asked:
             try:
-                self._server.stdin.write(line + "\n")
-                self._server.stdin.flush()
-            except BrokenPipeError:  # it has just ended
-                _in_background(_start_each, self._asked)
-
-    def _let_go(self) -> None:
-        if self._server is not None and self._server.stdin is not None:
-            with suppress(BrokenPipeError):  # what it has not read, nobody will
-                self._server.stdin.close()
-
-
-def _start_what_is_left(server: subprocess.Popen[str], asked: _Asked) -> None:
-    """Hear from the server which runs it has started, and when it ends start the others."""
-    assert server.stdout is not None  # noqa: S101 - it is a pipe
-    with server.stdout:
-        for line in server.stdout:
-            asked.pop(line.strip(), None)
-    _start_each(asked)
-
-
-def _start_each(asked: _Asked) -> None:
-    """Give each run an interpreter of its own."""
-    # what is not there any more, another thread has
-    requests = [asked.pop(run_id, None) for run_id in list(asked)]
-    started = [_popen(*request) for request in requests if request]
-    for process in started:
-        process.wait()
-
-
-def _in_background(work: Callable[..., None], *args: Any) -> None:  # noqa: ANN401 - passed on
-    threading.Thread(target=work, args=args, daemon=True).start()
+                _, request = self._asked.popitem()
+            except KeyError:  # another thread was faster
+                return
+            try:
+                _wait_for(_popen(*request))
+            except OSError as error:
+                self._not_started(request, error)
 
 
 def running_folder() -> Path:
     """Where the marks of the instance's running runs are."""
     return Path(os.environ.get("DAGSTER_HOME") or ".").absolute() / ".procezo" / "running"
+
+
+def _wait_for(process: subprocess.Popen[str]) -> None:
+    """Take note of a process's end, whenever that is."""
+    threading.Thread(target=process.wait, daemon=True).start()
 
 
 def _popen(

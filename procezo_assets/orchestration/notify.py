@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from procezo_assets.flows import Flow
 from procezo_assets.notices import Address, addresses, send_to_all
 from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.in_flight import is_run_of
-from procezo_assets.orchestration.partitions import tagged
+from procezo_assets.orchestration.partitions import dataset_partitions_name, tagged
 
 _INTERVAL_SECONDS = 15
 _RUNS_AT_ONCE = 100
@@ -120,22 +120,26 @@ def _news(instance: dg.DagsterInstance, flow: Flow, state: _State) -> Iterator[s
         ended += [(record.storage_id, record.run_id, kind) for record in found.records]
         if found.has_more:
             up_to.append(found.records[-1].storage_id)
+    known = instance.get_dynamic_partitions(dataset_partitions_name(flow)) if ended else ()
     for storage_id, run_id, kind in sorted(ended, key=lambda one: one[0]):
         if up_to and storage_id > min(up_to):
             break
         state.after = storage_id
         run = instance.get_run_by_id(run_id)
         if run is not None and is_run_of(run, flow):
-            yield from _of_run(instance, run, kind, state)
+            yield from _of_run(instance, run, kind, state, known)
 
 
 def _of_run(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType, state: _State
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    kind: dg.DagsterEventType,
+    state: _State,
+    known: Sequence[str],
 ) -> Iterator[str]:
     meant = tagged(run.tags)
-    dataset = meant.dataset if meant else ""
-    if meant and meant.last_dataset != dataset:
-        dataset = f"{dataset} to {meant.last_dataset}"
+    datasets = meant.datasets(known) if meant else [""]
+    dataset = " to ".join(dict.fromkeys((datasets[0], datasets[-1])))
     if kind == dg.DagsterEventType.RUN_FAILURE:
         last = f" to {meant.last}" if meant and meant.first != meant.last else ""
         where = f" of {dataset}, {meant.first}{last}," if meant else ""
@@ -145,11 +149,12 @@ def _of_run(
         verdict = entry.dagster_event and entry.dagster_event.asset_check_evaluation_data
         if not verdict:
             continue
-        check = f"{verdict.asset_key.path[-1]} {verdict.check_name} {dataset}"
+        check = f"{verdict.asset_key.path[-1]} {verdict.check_name}"
+        checks = {f"{check} {one}" for one in datasets}
         if verdict.passed:
-            state.red.discard(check)
-        elif check not in state.red:
-            state.red.add(check)
+            state.red -= checks
+        elif checks - state.red:
+            state.red |= checks
             yield _short(_red(verdict, dataset))
 
 

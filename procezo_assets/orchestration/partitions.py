@@ -128,9 +128,7 @@ def opened_instance(home: Home) -> Iterator[dg.DagsterInstance]:
 
     On fresh storage several processes at once would each create its tables, and fail.
     """
-    lock = home.state / "dagster-instance.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with _alone(home):
         instance = dg.DagsterInstance.get()
     with instance:
         yield instance
@@ -142,12 +140,19 @@ def register_datasets(home: Home, flows: Iterable[Flow], instance: dg.DagsterIns
     Dagster refuses a run of a partition that the instance does not know, so that without this a
     fresh clone could materialize nothing.
     """
-    for flow in flows:
-        name = dataset_partitions_name(flow)
-        known = set(instance.get_dynamic_partitions(name))
-        missing = [dataset for dataset in flow.datasets(home) if dataset not in known]
-        if missing:
-            instance.add_dynamic_partitions(name, missing)
+    with _alone(home):
+        for flow in flows:
+            name = dataset_partitions_name(flow)
+            known = set(instance.get_dynamic_partitions(name))
+            missing = [dataset for dataset in flow.datasets(home) if dataset not in known]
+            if missing:
+                instance.add_dynamic_partitions(name, missing)
+
+
+def _alone(home: Home) -> FileLock:
+    lock = home.state / "dagster-instance.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(lock)
 
 
 def forget_dataset(flows: Iterable[Flow], dataset: str) -> None:

@@ -51,7 +51,7 @@ def serve() -> None:
 
     The `run_id` goes to stdout when its process is there. What processes print goes to stderr.
     """
-    started = os.fdopen(os.dup(1), "w")
+    started = os.dup(1)
     os.dup2(2, 1)
     # Ctrl-C is for the runs; this process ends with the one that started it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -67,11 +67,10 @@ def serve() -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.close(started.fileno())
+            os.close(started)
             _exit_after(request)
         with suppress(BrokenPipeError):  # whoever asked is gone; its run goes on
-            started.write(request["run_id"] + "\n")
-            started.flush()
+            os.write(started, f"{request['run_id']}\n".encode())
 
 
 def _exit_after(request: Mapping[str, str]) -> None:
@@ -99,10 +98,9 @@ def execute(folder: str, run_id: str, args: str) -> None:
     from dagster._cli.api import execute_run_command  # noqa: PLC0415
 
     from procezo_assets.orchestration.running import marked_as_running  # noqa: PLC0415
-    from procezo_assets.settings import REGISTER_DATASETS  # noqa: PLC0415
 
     # without its dataset the run could not have been queued; asking again takes a while
-    os.environ[REGISTER_DATASETS] = "0"
+    os.environ["PROCEZO_REGISTER_DATASETS"] = "0"
     with marked_as_running(Path(folder), run_id):
         execute_run_command.main(args=[args], standalone_mode=False)
 

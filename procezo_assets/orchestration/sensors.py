@@ -14,6 +14,7 @@ import dagster as dg
 from procezo_assets.arrival_memory import FlowMemory, Memories
 from procezo_assets.arrival_news import RawDay
 from procezo_assets.arrivals import Asked, Look, Memory, Span, look
+from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
@@ -133,15 +134,17 @@ class _Tick:
                 self._waiting[name] = found.waits
 
     def _look(self, name: str) -> Look:
-        return look(
-            self.flow,
-            self.home.existing_dataset(name),
-            self.memory.datasets.get(name, Memory()),
-            in_flight=self._flight.get(name, ()),
-            deadline=self._deadline,
-            told_at_once=max(0, _EVENTS_A_TICK - len(self._days)),
-            asked_at_once=_RUNS_A_TICK - len(self._asked),
-        )
+        dataset = self.home.existing_dataset(name)
+        with in_use(dataset, wait=False):
+            return look(
+                self.flow,
+                dataset,
+                self.memory.datasets.get(name, Memory()),
+                in_flight=self._flight.get(name, ()),
+                deadline=self._deadline,
+                told_at_once=max(0, _EVENTS_A_TICK - len(self._days)),
+                asked_at_once=_RUNS_A_TICK - len(self._asked),
+            )
 
     def result(self, *, cursor: str) -> dg.SensorResult:
         """What Dagster is to do, and what it is to give the next tick."""

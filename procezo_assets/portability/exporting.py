@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import RAW_FOLDER, Dataset, Home, raw_files
 from procezo_assets.flows import Flow
 from procezo_assets.portability.manifest import (
@@ -104,6 +105,18 @@ def export_dataset(
     """
     if output.exists():
         raise ArchiveError(f"{output} exists", "name another file with --output, or move it away")
+    with in_use(dataset):
+        return _export(dataset, flows, output, with_stages=with_stages, advance=advance)
+
+
+def _export(
+    dataset: Dataset,
+    flows: list[Flow],
+    output: Path,
+    *,
+    with_stages: bool,
+    advance: Callable[[int], None] | None,
+) -> Exported:
     pieces, counts, warnings = _pieces(dataset, flows, with_stages=with_stages)
     for piece in pieces:
         if not is_safe(piece.name):

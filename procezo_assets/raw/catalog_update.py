@@ -11,13 +11,14 @@ import gc
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
 
 from procezo_assets.dataset_use import in_use
-from procezo_assets.errors import CatalogLostError
+from procezo_assets.errors import CatalogLostError, DatasetError
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import FileEntry
 from procezo_assets.raw.changes import Changes
@@ -98,17 +99,18 @@ class CatalogUpdate:
             yield True
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        with in_use(self.dataset):
-            lock = FileLock(path)
+        lock = FileLock(path)
+        with ExitStack() as held:
             try:
-                lock.acquire(timeout=-1 if wait else 0)
-            except Timeout:
+                held.enter_context(in_use(self.dataset, wait=wait))
+                held.enter_context(lock.acquire(timeout=-1 if wait else 0))
+            except (DatasetError, Timeout):
+                if wait:
+                    raise
+                held.close()
                 yield False
-                return
-            try:
+            else:
                 yield True
-            finally:
-                lock.release()
 
     def _scan(self, scan: Scan, pace: Pace, remember: Callable[[FileCounts], None]) -> Changes:
         with _nothing_collected():

@@ -12,6 +12,7 @@ from procezo_assets.treatments.parse import ParseParameters
 
 # of what packs another file, whose name stands before it
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
+_DATA_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".log")
 
 _DATE = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
 
@@ -166,14 +167,18 @@ def device_name(name: str, params: ParseParameters, *, dataset: str) -> str:
         segments = [part for part in text[: dated.start()].split("_") if part]
         device = segments[-1] if segments else ""
     else:
-        device = _without_packing(text).stem
+        device = _stem(text)
     # part files begin with the device; with a dot in front they would be hidden
     return device.strip().lstrip(".") or path.parent.name or dataset.rpartition("/")[2]
 
 
-def _without_packing(name: str) -> Path:
+def _stem(name: str) -> str:
+    """The name without its suffix; of what is packed, also without that of the file inside."""
     path = Path(name)
-    return path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
+    if path.suffix.lower() in PACKED_SUFFIXES:
+        path = path.with_suffix("")
+        return path.stem if path.suffix.lower() in _DATA_SUFFIXES else path.name
+    return path.stem
 
 
 def midnight(day: date) -> datetime:

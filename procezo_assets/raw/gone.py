@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from procezo_assets.datasets import Dataset
 from procezo_assets.errors import RawFileError
@@ -40,11 +41,14 @@ class GoneFiles:
         if self._path is None:
             return {}
         try:
-            entries = _entries.validate_json(self._path.read_bytes())
+            entries = _entries.validate_python(
+                # what was written before there was `content`
+                [{"content": one["sha256"], **one} for one in json.loads(self._path.read_bytes())]
+            )
         except FileNotFoundError:
             return {}
-        except (OSError, ValidationError) as error:
-            told = "it is damaged" if isinstance(error, ValidationError) else str(error)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            told = str(error) if isinstance(error, OSError) else "it is damaged"
             raise RawFileError(
                 f"{self._path} cannot be read: {told}",
                 "bring it back, or remove it to forget which raw files are gone",

@@ -37,4 +37,4 @@ def lacking(name: str, path: Path) -> list[str]:
     except (OSError, yaml.YAMLError):
         return []
     expected = yaml.safe_load((files(__name__) / name).read_bytes())
-    return sorted(expected.keys() - (found or {}).keys())
+    return sorted(expected.keys() - found.keys()) if isinstance(found, dict) else []

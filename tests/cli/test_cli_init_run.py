@@ -62,8 +62,8 @@ def test_init_makes_a_flow_that_fits_a_file_and_runs(home):
     ended = home.procezo("init", "RIVER")
     assert ended.code == 0, ended.err
     assert "fits R_up.csv" in ended.err
-    assert "column 'Note' is left out of the flow: it holds words" in ended.err
-    assert "column '#' is left out of the flow: it holds row numbers" in ended.err
+    assert "column 'Note' is left out of the flow: its first rows are words" in ended.err
+    assert "column '#' is left out of the flow: its first rows are row numbers" in ended.err
     steps = {
         step["treatment"]: step.get("params", {})
         for step in json.loads((home.path / "flows" / "river.json").read_text())["steps"]

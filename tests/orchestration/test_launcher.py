@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -146,7 +147,7 @@ def test_each_run_sees_the_code_and_the_flows_as_they_are(home, launched):
         run_id = submit(home, launched, flow=f"edited{mark}")
         assert finished(instance, run_id) == dg.DagsterRunStatus.SUCCESS
         assert set(_marks(home)) == {mark}
-    assert launcher._server.poll() is None  # both were forked from one
+    assert not launcher._server.has_ended  # both were forked from one
 
 
 def _marks(home):
@@ -159,14 +160,14 @@ def _marks(home):
 @pytest.mark.usefixtures("inside")
 def test_a_run_whose_flow_is_gone_when_it_starts_fails_at_once(home, launched):
     write_only_flow(home, PARSE)
-    instance, launcher = launched
-    real = launcher._ask
+    instance, _ = launched
+    real = launcher_module._Server.ask
 
-    def ask(*request):
+    def ask(server, request):
         (home.path / "flows" / "small.json").unlink()
-        real(*request)
+        real(server, request)
 
-    with patch.object(launcher, "_ask", ask):
+    with patch.object(launcher_module._Server, "ask", ask):
         run_id = submit(home, launched)
     assert finished(instance, run_id) == dg.DagsterRunStatus.FAILURE
 
@@ -187,6 +188,32 @@ def test_a_run_starts_without_the_server_where_that_cannot_start(home):
             run_id = submit(home, (instance, launcher))
             assert finished(instance, run_id) == dg.DagsterRunStatus.SUCCESS
         assert len(broken) == 1
+
+
+@pytest.mark.usefixtures("inside")
+def test_what_a_server_that_was_killed_has_not_started_is_started(home):
+    write_only_flow(home, PARSE)
+    with launcher_of(home) as (instance, launcher):
+        first = submit(home, (instance, launcher))  # it is still importing
+        os.kill(launcher._server._process.pid, signal.SIGKILL)
+        second = submit(home, (instance, launcher), DAYS[1])
+        for run_id in (first, second):
+            assert finished(instance, run_id) == dg.DagsterRunStatus.SUCCESS
+
+
+@pytest.mark.usefixtures("inside")
+def test_a_run_that_cannot_be_started_at_all_has_failed(home):
+    write_only_flow(home, PARSE)
+    with launcher_of(home) as (instance, launcher):
+
+        def popen(*args, **pipes):
+            if args:
+                raise OSError(errno.EAGAIN, "no more processes")
+            return subprocess.Popen([sys.executable, "-c", "1"], text=True, **pipes)
+
+        with patch.object(launcher_module, "_popen", popen):
+            run_id = submit(home, (instance, launcher))
+            assert finished(instance, run_id) == dg.DagsterRunStatus.FAILURE
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import psycopg
 import pytest
 from core_home import AGGREGATE, CLEAN, D1, D2, PARSE, RESAMPLE, CoreHome
 
 from procezo_assets import dataset_use
 from procezo_assets.errors import DatasetError, StoreError
+from procezo_assets.pipeline import StageDone
 from procezo_assets.portability import deleting
 from procezo_assets.portability.deleting import (
     HIDDEN_RAW,
@@ -15,9 +18,11 @@ from procezo_assets.portability.deleting import (
     removable_dataset,
     remove_dataset,
 )
+from procezo_assets.portability.exporting import export_dataset
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import FileEntry
 from procezo_assets.raw.catalog_store import CatalogStore
+from procezo_assets.raw.differences import Pace
 from procezo_assets.runs import DayFailed, RawScanned, Work, raw_source, run
 from procezo_assets.stores.warehouse import connect_readonly
 
@@ -198,13 +203,19 @@ def test_nobody_works_on_a_dataset_that_is_being_removed(home, monkeypatch):
     tried = []
 
     def meanwhile():
+        told = "dataset 'ONE' is being deleted"
+        with pytest.raises(DatasetError, match=told):
+            raw_source(flow, dataset).scan_changes()
+        with pytest.raises(DatasetError, match=told):
+            export_dataset(dataset, [flow], home.home.path / "x.tar.gz")
+        busy = raw_source(flow, dataset).scan_changes(Pace(deadline=time.monotonic() + 60))
+        assert (busy.busy, busy.new, busy.days) == (True, (), ())
+        other = home.home.dataset("TWO")
+        events = list(run(Work(flow, flow.stages, {dataset: [D1], other: [D1]})))
+        (failed,) = [event for event in events if isinstance(event, DayFailed)]
+        assert (failed.dataset, told in failed.reason) == ("ONE", True)
+        assert [event for event in events if isinstance(event, StageDone)]
         tried.append(1)
-        for work in (
-            lambda: raw_source(flow, dataset).scan_changes(),
-            lambda: list(run(Work(flow, flow.stages, {dataset: [D1]}))),
-        ):
-            with pytest.raises(DatasetError, match="dataset 'ONE' is being deleted"):
-                work()
 
     delete(home, flow, forget=meanwhile)
     assert tried

@@ -28,6 +28,24 @@ def soon():
     return time.monotonic() + 60
 
 
+def test_gone_files_are_known_from_before_there_was_a_hash_of_what_is_inside(folder):
+    path = folder.put("a.csv", D24)
+    folder.put("b.csv", D25)
+    source = folder.source()
+    source.scan()
+    path.unlink()
+    source.scan()
+    kept = folder.dataset.path / "10_parsed" / GONE_FILE
+    (entry,) = json.loads(kept.read_text())
+    del entry["content"]
+    kept.write_text(json.dumps([entry]))
+    folder.dataset.catalog.unlink()
+    again = folder.source()
+    again.scan()
+    assert list(again.missing) == ["a.csv"]
+    assert again.kept_days() == [D24]
+
+
 def test_large_files_are_left_to_a_scan_without_a_deadline(folder, monkeypatch):
     monkeypatch.setattr(differences, "_LARGE", 100)
     folder.put("small.csv", D24)

@@ -259,6 +259,9 @@ def test_every_line_of_any_bytes_ends_in_exactly_one_place(data, params):
         ("pil-98/2026-01-25.csv", "pil-98"),
         ("logger_7.csv", "logger_7"),
         ("logger.7.csv", "logger.7"),
+        ("logger.7.csv.gz", "logger.7"),
+        ("site.A.zip", "site.A"),
+        ("logger_7.txt.zip", "logger_7"),
         ("x_12026-01-25.csv", "x_12026-01-25"),
     ],
 )
