@@ -54,6 +54,16 @@ def picky(frame: pl.DataFrame, params: Parameters, about: PartAbout) -> pl.DataF
         raise ZeroDivisionError("the calibration of 21 January is missing")
     return frame
 '''
+SLOW = """
+import time
+import polars as pl
+from procezo_assets.treatments import Parameters, treatment
+
+@treatment(inputs=("20_clean",), output="22_slow")
+def slow(frame: pl.DataFrame, params: Parameters) -> pl.DataFrame:
+    time.sleep(2)
+    return frame
+"""
 UNSORTED = '''
 import polars as pl
 from procezo_assets.treatments import Parameters, treatment

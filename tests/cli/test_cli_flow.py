@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from small_home import BIN, CLEAN, DAYS, NORMALIZE, PARSE, RESAMPLE, SmallHome, keys
+from small_home import BIN, CLEAN, DAYS, NORMALIZE, PARSE, RESAMPLE, SLOW, SmallHome, keys
 
 
 @pytest.fixture
@@ -177,18 +177,6 @@ def test_a_flow_without_days_has_nothing_to_do(home):
     assert home.procezo("flow", "idle", "--format", "json").json == []
 
 
-SLOW = """
-import time
-import polars as pl
-from procezo_assets.treatments import Parameters, treatment
-
-@treatment(inputs=("20_clean",), output="22_slow")
-def slow(frame: pl.DataFrame, params: Parameters) -> pl.DataFrame:
-    time.sleep(1)
-    return frame
-"""
-
-
 def test_ctrl_c_is_one_line_and_the_next_run_goes_on(home):
     home.write_treatment("slow", SLOW)
     home.write_flow(PARSE, CLEAN, {"treatment": "slow"})
@@ -215,7 +203,7 @@ def test_ctrl_c_is_one_line_and_the_next_run_goes_on(home):
         assert [run.is_finished for run in instance.get_runs()] == [True]
     left = [p.name for p in home.path.rglob("*") if "tmp" in p.name or p.suffix == ".part"]
     assert left == []
-    home.write_treatment("slow", SLOW.replace("sleep(1)", "sleep(0)"))
+    home.write_treatment("slow", SLOW.replace("sleep(2)", "sleep(0)"))
     assert home.procezo("flow", "small", "--last").code == 0
     assert home.materialized("slow") == keys(*DAYS)
 

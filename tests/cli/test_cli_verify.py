@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from small_home import AGGREGATE, BIN, CLEAN, CSV, DAYS, PARSE, RESAMPLE, SmallHome
+from small_home import AGGREGATE, BIN, CLEAN, CSV, DAYS, PARSE, RESAMPLE, SLOW, SmallHome
 
 
 @pytest.fixture
@@ -68,18 +68,6 @@ def test_wrong_usage_is_told(ran):
     assert ran.procezo("verify", "small", "--from", "2026-02-02", "--to", "2026-01-01").code == 2
     ended = ran.procezo("verify", "small", "--from", "2026-03-01")
     assert (ended.code, "there are no days to verify" in ended.err) == (0, True)
-
-
-SLOW = """
-import time
-import polars as pl
-from procezo_assets.treatments import Parameters, treatment
-
-@treatment(inputs=("20_clean",), output="22_slow")
-def slow(frame: pl.DataFrame, params: Parameters) -> pl.DataFrame:
-    time.sleep(2)
-    return frame
-"""
 
 
 def test_ctrl_c_leaves_nothing(home):
