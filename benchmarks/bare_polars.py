@@ -14,27 +14,23 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-
-# Workers take whole device-days, which keeps the cores busier than threads within one.
-os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-WINDOWS = {"10s": "10s", "60s": "60s", "5min": "5m", "1h": "1h"}
+WINDOWS = {"10s": 10_000_000, "60s": 60_000_000, "5min": 300_000_000, "1h": 3_600_000_000}
 STEP = 1_000_000
 MAX_GAP = 2
 
 _NAME = re.compile(r"_([^_]+)_(\d{4}-\d{2}-\d{2})\.csv$")
 _COLONS_TO_SEMICOLONS = bytes.maketrans(b":", b";")
 
-# Up to here the hash of `group_by` is faster than the slices of `group_by_dynamic`.
-_SHORT_WINDOWS = {"10s"}
+# Of bins up to so long, the hash of `group_by` is faster than the slices of `group_by_dynamic`.
+_SHORT = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -82,8 +78,9 @@ class Output:
         stem = "__".join(filter(None, (self.device, self.domain, self.day, window)))
         path = self.folder / stage / f"domain={self.domain}" / f"day={self.day}" / f"{stem}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        frame.insert_column(1, pl.repeat(self.device, frame.height, eager=True).alias("device"))
-        frame.write_parquet(path, compression="zstd", row_group_size=1 << 20)
+        device = pl.lit(self.device).alias("device")
+        table = frame.select("ts", device, pl.exclude("ts"))
+        table.write_parquet(path, compression="zstd", row_group_size=1 << 20)
 
 
 def treat(path: Path, output: Path) -> None:
@@ -94,11 +91,11 @@ def treat(path: Path, output: Path) -> None:
     device, day = found.groups()
     for domain, parsed in parse(path.read_bytes()):
         files = Output(output, device, day, domain.name)
-        files.write(parsed.clone(), "10_parsed")
+        files.write(parsed, "10_parsed")
         cleaned = clean(parsed, domain)
-        files.write(cleaned.clone(), "20_clean")
+        files.write(cleaned, "20_clean")
         resampled = resample(cleaned, domain)
-        files.write(resampled.clone(), "25_resampled")
+        files.write(resampled, "25_resampled")
         for window, frame in aggregate(resampled):
             files.write(frame, "40_aggregated", window)
 
@@ -141,10 +138,8 @@ def parse(data: bytes) -> Iterator[tuple[Domain, pl.DataFrame]]:
 
 def _timestamp() -> pl.Expr:
     second = pl.col("s")
-    date = pl.col("hour").str.head(10)
-    return date.cast(pl.Categorical).cast(pl.String).str.to_datetime(
-        "%Y-%m-%d", time_unit="us", time_zone="UTC"
-    ) + pl.duration(
+    date = pl.col("hour").str.head(10)  # whose few texts are each read once
+    return date.str.to_datetime("%Y-%m-%d", time_unit="us", time_zone="UTC") + pl.duration(
         hours=pl.col("hour").str.slice(11, 2).cast(pl.Int64),
         minutes="minute",
         seconds=second.str.head(2).cast(pl.Int64),
@@ -185,13 +180,13 @@ def _spikes(column: pl.Series, domain: Domain) -> npt.NDArray[np.int64]:
 
 
 def _rolling(
-    larger: np.ufunc, values: npt.NDArray[np.float64], window: int
+    pick: np.ufunc, values: npt.NDArray[np.float64], window: int
 ) -> npt.NDArray[np.float64]:
-    """The extreme of each `window` values, from those of 2, 4, 8 and so on."""
+    """What `pick` makes of each `window` values: of 2, then 4, then 8, and so on."""
     done = 1
     while done < window:
         more = min(done, window - done)
-        values = larger(values[:-more], values[more:])
+        values = pick(values[:-more], values[more:])
         done += more
     return values
 
@@ -243,23 +238,29 @@ def aggregate(frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
             column.min().alias(f"{name}__raw__min"),
             column.max().alias(f"{name}__raw__max"),
         ]
-    for window, every in WINDOWS.items():
-        if window in _SHORT_WINDOWS:
-            bins = frame.with_columns(pl.col("ts").dt.truncate(every))
+    for window, width in WINDOWS.items():
+        if width <= _SHORT:
+            # `truncate` would leave them flagged as sorted, of which `group_by` makes slices, too
+            starts = (frame["ts"].to_physical() // width * width).cast(frame["ts"].dtype)
+            bins = frame.with_columns(starts)
             yield window, bins.group_by("ts", maintain_order=True).agg(metrics)
         else:
-            yield window, frame.group_by_dynamic("ts", every=every).agg(metrics)
+            yield window, frame.group_by_dynamic("ts", every=f"{width}us").agg(metrics)
 
 
 def main() -> None:
-    """Treat all files of a folder, one a core at a time."""
+    """Treat all files of a folder, as many at once as there are cores.
+
+    Polars and NumPy let go of the interpreter while they work, so that threads do as well as
+    processes, which would each have to import them.
+    """
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("input", type=Path)
     asked.add_argument("output", type=Path)
     asked.add_argument("--workers", type=int, default=os.cpu_count())
     options = asked.parse_args()
     paths = sorted(options.input.glob("*.csv"))
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("forkserver")) as workers:
+    with ThreadPoolExecutor(options.workers) as workers:
         for _ in workers.map(treat, paths, [options.output] * len(paths)):
             pass
 
