@@ -105,7 +105,8 @@ def parse(data: bytes) -> Iterator[tuple[Domain, pl.DataFrame]]:
 
     With `:` read as `;`, every line is a row of CSV with a key before each value, and the reader
     makes numbers of the values without texts in between. The time of day falls apart into
-    `2026-01-20T09`, `07` and `58.142308Z`.
+    `2026-01-20T09`, `07` and `58.142308Z`. What is no number of the column's type is null; a flow
+    reads `12.0` as an integer, too, which these files do not have.
     """
     fields = data[: data.index(b"\n")].decode().split(";")[1:]
     keys = [field.partition(":")[0] for field in fields]

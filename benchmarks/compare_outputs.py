@@ -2,7 +2,8 @@
 
     python benchmarks/compare_outputs.py A B
 
-Paths, columns, types, order and nulls must be the same; floats may differ by 1e-9 of their size.
+Paths, columns, types, order and nulls must be the same. Floats may differ by 1e-9 of their size,
+and those near zero by 1e-9.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def differences(left: Path, right: Path) -> Iterator[str]:
             for folder in (left, right)
         ]
         try:
-            # of results that ought to be zero, rounding may leave that much
+            # rounding leaves a little of what ought to be zero, as the deviation of equal values
             assert_frame_equal(*frames, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
         except AssertionError as error:
             yield f"{path}: {error}"
