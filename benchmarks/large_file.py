@@ -18,48 +18,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
-import polars as pl
+from valvometry import COLUMNS, FIRST_DAY, day_of_lines
 
 DATASET = "LARGE"
 FLOW = "large"
-FIRST_DAY = date(2021, 1, 1)
-SECONDS = 86_400
-CHANNELS = 12
-_STAND_IN = b"2000-01-01"
-
-
-def day_of_lines(raw_format: str, *, hertz: int = 1) -> bytes:
-    """One day of lines, under a date that stands in for that day's."""
-    random = np.random.default_rng(1)
-    rows = SECONDS * hertz
-    micros = np.arange(rows, dtype=np.int64) * (1_000_000 // hertz)
-    values = np.clip(random.normal(400, 5, (rows, CHANNELS)).cumsum(axis=0) % 800, 0, 800)
-    frame = pl.DataFrame({f"m{at}": values[:, at].astype(np.int64) for at in range(CHANNELS)})
-    frame = frame.with_columns(
-        ts=pl.Series(micros).cast(pl.Duration("us")) + pl.datetime(2000, 1, 1, time_unit="us"),
-        outdoor_temp=pl.Series(random.normal(12, 3, rows).round(1)),
-    ).with_columns(pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
-    names = [*(f"m{at}" for at in range(CHANNELS)), "outdoor_temp"]
-    key_of = (lambda name: f"{name}:") if raw_format == "kv_csv" else (lambda _: "")
-    fields = [pl.concat_str(pl.lit(key_of(name)), pl.col(name)) for name in names]
-    separator = ";" if raw_format == "kv_csv" else ","
-    lines = frame.select(pl.concat_str("ts", *fields, separator=separator).str.join("\n"))
-    return str(lines.item()).encode() + b"\n"
 
 
 def pieces(raw_format: str, size: int, *, hertz: int = 1) -> Iterator[bytes]:
     """A file of about so many bytes, a day at a time."""
     if raw_format == "csv":
-        channels = ",".join(f"m{at}" for at in range(CHANNELS))
-        yield f"ts,{channels},outdoor_temp\n".encode()
-    lines = day_of_lines(raw_format, hertz=hertz)
+        yield f"ts,{','.join(COLUMNS)}\n".encode()
+    lines = day_of_lines(FIRST_DAY, raw_format=raw_format, hertz=hertz)
     for number in range(-(-size // len(lines))):
         day = str(FIRST_DAY + timedelta(days=number)).encode()
-        yield lines.replace(_STAND_IN, day)
+        yield lines.replace(str(FIRST_DAY).encode(), day)
 
 
 def make_home(home: Path, raw_format: str, size: int, *, hertz: int = 1) -> Path:
