@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,11 @@ if TYPE_CHECKING:
 _EXAMPLES = 5
 _DTYPES: dict[str, pl.DataType] = {"int": pl.Int64(), "float": pl.Float64()}
 _VALUE_DTYPES = (pl.Int64, pl.Float64, pl.Boolean, pl.String)
+_TS = pl.Datetime("us", "UTC")
+
+# whether timestamps are unique, the declared type and the bounds of the values
+_Rule = tuple[bool, str | None, tuple[float | None, float | None] | None]
+_Columns = tuple[tuple[str, pl.DataType], ...]
 
 
 @dataclass(frozen=True)
@@ -86,22 +90,12 @@ def check_schema(rules: StageRules, key: PartKey, frame: pl.DataFrame, *, day: d
     Raises:
         SchemaError: Its `failures` hold one dict a failed check: column, check, count, examples.
     """
-    import pandera.errors  # noqa: PLC0415 - loads pandas
-    import pandera.polars as pa  # noqa: PLC0415
-
-    schema = _schema(
-        rules.unique_ts,
-        rules.domains.get(key.domain),
-        rules.bounds.get(key.domain),
-        tuple((name, str(dtype)) for name, dtype in frame.schema.items() if name != "ts"),
-    )
-    failures = []
-    try:
-        schema.validate(frame, lazy=True)
-    except (pandera.errors.SchemaErrors, pa.errors.SchemaError) as error:
-        failures = _failures(error)
-    else:
-        failures = _outside_day(frame, day)
+    rule = (rules.unique_ts, rules.domains.get(key.domain), rules.bounds.get(key.domain))
+    columns = tuple(frame.schema.items())
+    failures: list[dict[str, object]] = []
+    if not _fit(rule, columns) or _breaches(_rows_schema(rule, columns), frame):
+        failures = _breaches(_schema(rule, columns), frame)
+    failures = failures or _outside_day(frame, day)
     if failures:
         first = failures[0]
         raise SchemaError(
@@ -112,34 +106,80 @@ def check_schema(rules: StageRules, key: PartKey, frame: pl.DataFrame, *, day: d
         )
 
 
-@functools.lru_cache(maxsize=512)
-def _schema(
-    unique_ts: bool,  # noqa: FBT001 - positional for the cache
-    dtype: str | None,
-    bounds: tuple[float | None, float | None] | None,
-    columns: Sequence[tuple[str, str]],
-) -> pa.DataFrameSchema:
+def _breaches(schema: pa.DataFrameSchema, frame: pl.DataFrame) -> list[dict[str, object]]:
+    import pandera.errors  # noqa: PLC0415 - loads pandas
     import pandera.polars as pa  # noqa: PLC0415
 
+    try:
+        schema.validate(frame, lazy=True)
+    except (pandera.errors.SchemaErrors, pa.errors.SchemaError) as error:
+        return _failures(error)
+    return []
+
+
+@functools.lru_cache(maxsize=512)
+def _fit(rule: _Rule, columns: _Columns) -> bool:
+    """Whether names, order and types of columns are right, which no row can change."""
+    return not _breaches(_schema(rule, columns), pl.DataFrame(schema=dict(columns)))
+
+
+@functools.lru_cache(maxsize=512)
+def _rows_schema(rule: _Rule, columns: _Columns) -> pa.DataFrameSchema:
+    """What rows have to hold, of all columns at once: a verdict a column costs a millisecond."""
+    import pandera.polars as pa  # noqa: PLC0415
+
+    unique_ts, _, bounds = rule
+    low, high = bounds or (None, None)
+    numbers = [name for name, dtype in columns if dtype.is_numeric()]
+    within = [
+        *([pl.col(numbers).min() >= low] if low is not None else []),
+        *([pl.col(numbers).max() <= high] if high is not None else []),
+    ]
+
+    def in_order(data: Any) -> pl.LazyFrame:  # noqa: ANN401 - pandera's PolarsData
+        lazy: pl.LazyFrame = _sorted(data, unique_ts=unique_ts).select(pl.all().all())
+        return lazy
+
+    def in_bounds(data: Any) -> pl.LazyFrame:  # noqa: ANN401
+        lazy: pl.LazyFrame = data.lazyframe.select(
+            pl.all_horizontal(limit.fill_null(value=True) for limit in within).alias("in_bounds")
+        )
+        return lazy
+
+    return pa.DataFrameSchema(
+        {"ts": pa.Column(_TS, checks=[pa.Check(in_order)], nullable=False)},
+        checks=[pa.Check(in_bounds)] if numbers and within else [],
+    )
+
+
+@functools.lru_cache(maxsize=512)
+def _schema(rule: _Rule, columns: _Columns) -> pa.DataFrameSchema:
+    """What columns and rows have to hold, column by column, so that a breach names its own."""
+    import pandera.polars as pa  # noqa: PLC0415
+
+    unique_ts, dtype, bounds = rule
     ordered = pa.Check(
-        _strictly_rising if unique_ts else _never_falling,
+        functools.partial(_sorted, unique_ts=unique_ts),
         name="strictly_rising" if unique_ts else "never_falling",
         error="timestamps are sorted" + (" and unique" if unique_ts else ""),
     )
-    fields: dict[str, Any] = {
-        "ts": pa.Column(pl.Datetime("us", "UTC"), checks=[ordered], nullable=False)
-    }
+    fields: dict[str, Any] = {"ts": pa.Column(_TS, checks=[ordered], nullable=False)}
     low, high = bounds or (None, None)
     checks = [
         *([pa.Check.ge(low)] if low is not None else []),
         *([pa.Check.le(high)] if high is not None else []),
     ]
-    valid = {str(known()): known for known in _VALUE_DTYPES}
     for name, found in columns:
+        if name == "ts":
+            continue
         expected: Any = (
-            _DTYPES[dtype] if dtype and "__" not in name else valid.get(found, pl.Float64)
+            _DTYPES[dtype]
+            if dtype and "__" not in name
+            else found
+            if found in _VALUE_DTYPES
+            else pl.Float64
         )
-        numeric = found in {"Int64", "Float64"}
+        numeric = found in {pl.Int64, pl.Float64}
         fields[name] = pa.Column(expected, checks=checks if numeric else [], nullable=True)
     return pa.DataFrameSchema(fields, strict=True, ordered=True)
 
@@ -159,15 +199,10 @@ def _outside_day(frame: pl.DataFrame, day: date) -> list[dict[str, object]]:
     ]
 
 
-def _strictly_rising(data: Any) -> pl.LazyFrame:  # noqa: ANN401 - pandera's PolarsData
+def _sorted(data: Any, *, unique_ts: bool) -> pl.LazyFrame:  # noqa: ANN401 - pandera's PolarsData
     steps = pl.col(data.key).diff()
-    lazy: pl.LazyFrame = data.lazyframe.select((steps > pl.duration()).fill_null(value=True))
-    return lazy
-
-
-def _never_falling(data: Any) -> pl.LazyFrame:  # noqa: ANN401
-    steps = pl.col(data.key).diff()
-    lazy: pl.LazyFrame = data.lazyframe.select((steps >= pl.duration()).fill_null(value=True))
+    rising = steps > pl.duration() if unique_ts else steps >= pl.duration()
+    lazy: pl.LazyFrame = data.lazyframe.select(rising.fill_null(value=True))
     return lazy
 
 
