@@ -105,7 +105,7 @@ def result_name(column: str, metric: str) -> str:
 
 
 def _bins(frame: Frame, columns: list[str], width: int, metrics: tuple[Metric, ...]) -> Frame:
-    computed = dict.fromkeys([*metrics, "count"])
+    computed = dict.fromkeys([*metrics, "count", *(("min", "max") if "std" in metrics else ())])
     # Slices of a sorted frame, not a hash: a float sum then has one order on any number of cores.
     grouped = frame.group_by_dynamic(
         "ts", every=f"{width}us", offset=f"{_offset(frame, width)}us", start_by="window"
@@ -116,6 +116,8 @@ def _bins(frame: Frame, columns: list[str], width: int, metrics: tuple[Metric, .
     )
     if grouped.is_empty():
         return grouped
+    if "std" in metrics:
+        grouped = grouped.with_columns(_deviation(column) for column in columns)
     every = pl.datetime_range(
         grouped["ts"][0],
         grouped["ts"][-1],
@@ -144,14 +146,20 @@ def _metric(column: str, metric: str) -> pl.Expr:
     values = pl.col(column)
     results = {
         "mean": values.mean(),
-        # rounding leaves 1e-17 of equal values; their deviation is zero
-        "std": pl.when(values.min() == values.max()).then(values.std() * 0).otherwise(values.std()),
+        "std": values.std(),
         "min": values.min(),
         "max": values.max(),
         "median": values.median(),
         "count": values.count().cast(pl.Int64),
     }
     return results[metric]
+
+
+def _deviation(column: str) -> pl.Expr:
+    """The deviation of each bin: zero of equal values, of which rounding leaves 1e-17."""
+    deviation = pl.col(f"{column} std")
+    equal = pl.col(f"{column} min") == pl.col(f"{column} max")
+    return pl.when(equal).then(deviation * 0).otherwise(deviation)
 
 
 def _rounded(column: str, schema: pl.Schema, decimals: int | None) -> pl.Expr:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from procezo_assets.parameters import Parameters
 from procezo_assets.treatments.model import PartAbout, treatment
 from procezo_assets.treatments.treated import Frame, Treated
+
+_LOOKED_AT = 4096  # rows that show whether a column is so noisy that most are suspects
 
 
 class DomainLimits(BaseModel):
@@ -99,9 +103,7 @@ def clean(frame: Frame, params: CleanParameters, *, about: PartAbout) -> Treated
     cleaned = in_range
     if limits.spike_threshold is not None:
         cleaned = in_range.with_columns(
-            pl.when(_distance_from_median(column, limits.spike_window) <= limits.spike_threshold)
-            .then(column)
-            .alias(column)
+            _without_spikes(in_range[column], limits.spike_window, limits.spike_threshold)
             for column in measured
         )
         removed["spike"] = _fewer(in_range, cleaned, measured)
@@ -117,11 +119,73 @@ def _within(column: str, limits: DomainLimits) -> pl.Expr:
     return within
 
 
-def _distance_from_median(column: str, window: int) -> pl.Expr:
-    """Distance from the centred rolling median; an even window reaches one row further back."""
-    values = pl.col(column).cast(pl.Float64)
-    median = values.rolling_median(window_size=window, min_samples=1, center=True)
-    return (values - median).abs()
+def _without_spikes(values: pl.Series, window: int, threshold: float) -> pl.Series:
+    """Turn values to null that are too far from the median of those around.
+
+    A value and its median are no further apart than the largest and the smallest value around.
+    Where only few are that far apart, only their medians are computed.
+    """
+    if values.dtype.is_integer():  # the medians of floats may differ in their last bit
+        around = _around(values, window)
+        if _are_few(_suspects(around[:_LOOKED_AT], window, threshold), window, _LOOKED_AT):
+            suspects = _suspects(around, window, threshold)
+            if _are_few(suspects, window, len(values)):
+                return values.clone().scatter(_spikes(around, suspects, window, threshold), None)
+    floats = values.cast(pl.Float64)
+    median = floats.rolling_median(window_size=window, min_samples=1, center=True)
+    return values.set((floats - median).abs() > threshold, None)
+
+
+def _around(values: pl.Series, window: int) -> npt.NDArray[np.float64]:
+    """Values between what a centred window misses; an even one reaches one row further back."""
+    padded = np.full(len(values) + window - 1, np.nan)
+    before = window // 2
+    padded[before : before + len(values)] = values.cast(pl.Float64).to_numpy()
+    return padded
+
+
+def _suspects(
+    around: npt.NDArray[np.float64], window: int, threshold: float
+) -> npt.NDArray[np.intp]:
+    """The rows with values around that are far enough apart."""
+    if len(around) < window:
+        return np.array([], dtype=np.intp)
+    spread = _rolling(np.fmax, around, window) - _rolling(np.fmin, around, window)
+    values = around[window // 2 : window // 2 + len(spread)]
+    return np.flatnonzero((spread > threshold) & ~np.isnan(values))
+
+
+def _are_few(suspects: npt.NDArray[np.intp], window: int, rows: int) -> bool:
+    """Whether their medians one by one cost less than those of all rows at once."""
+    return len(suspects) * window <= rows
+
+
+def _rolling(
+    pick: np.ufunc, values: npt.NDArray[np.float64], window: int
+) -> npt.NDArray[np.float64]:
+    """What `pick` makes of each window: of pairs, then of pairs of pairs, and so on."""
+    done = 1
+    while done < window:
+        more = min(done, window - done)
+        values = pick(values[:-more], values[more:])
+        done += more
+    return values
+
+
+def _spikes(
+    around: npt.NDArray[np.float64],
+    suspects: npt.NDArray[np.intp],
+    window: int,
+    threshold: float,
+) -> npt.NDArray[np.intp]:
+    """The suspects whose distance from their median is too large."""
+    near = np.sort(around[suspects[:, None] + np.arange(window)], axis=1)  # NaN goes last
+    count = window - np.isnan(near).sum(axis=1)
+    rows = np.arange(len(suspects))
+    median = (near[rows, (count - 1) // 2] + near[rows, count // 2]) / 2
+    values = around[suspects + window // 2]
+    spikes: npt.NDArray[np.intp] = suspects[np.abs(values - median) > threshold]
+    return spikes
 
 
 def _fewer(before: Frame, after: Frame, columns: list[str]) -> dict[str, int]:
