@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
-# Dagster exports neither its SQLite storage nor the base class that dagster.yaml asks for.
+# Dagster does not export the base class that dagster.yaml asks for.
 from dagster._core.storage.base_storage import DagsterStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+
+from procezo_assets.orchestration.event_log import SqliteStorage
 
 
 class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
@@ -57,4 +58,6 @@ class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
                 "DAGSTER_HOME is not set, so runs would be forgotten and no dataset be known; "
                 "set it to your home folder: export DAGSTER_HOME=$PWD"
             )
-        return DagsterSqliteStorage.from_local(home, inst_data=inst_data)
+        # what a run begins with is stored at once; Dagster asks the environment alone
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
+        return SqliteStorage.from_local(home, inst_data=inst_data)
