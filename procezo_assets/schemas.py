@@ -106,6 +106,13 @@ def check_schema(rules: StageRules, key: PartKey, frame: pl.DataFrame, *, day: d
         )
 
 
+def load_pandera() -> None:
+    """Import pandera and use it once, which together takes two seconds."""
+    rule: _Rule = (False, None, None)
+    empty = pl.DataFrame(schema={"ts": _TS})
+    _breaches(_schema(rule, tuple(empty.schema.items())), empty)
+
+
 def _breaches(schema: pa.DataFrameSchema, frame: pl.DataFrame) -> list[dict[str, object]]:
     import pandera.errors  # noqa: PLC0415 - loads pandas
     import pandera.polars as pa  # noqa: PLC0415

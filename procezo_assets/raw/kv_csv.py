@@ -82,9 +82,11 @@ def read_fields(
         A frame of as many rows as lines, with one string column `key:<name>` for each claimed key
         that occurs, null where a line lacks it; and what else was met.
     """
-    frame = pl.DataFrame(
-        {"rest": lines.str.splitn(delimiter, 2).struct.field("field_1").fill_null("")}
-    ).with_row_index("row")
+    rest = lines.str.splitn(delimiter, 2).struct.field("field_1").fill_null("")
+    alike = _read_alike(rest, delimiter, claimed)
+    if alike is not None:
+        return alike
+    frame = rest.alias("rest").to_frame().with_row_index("row")
     marker = re.escape(delimiter)
     frame = frame.with_columns(
         signature=pl.col("rest").str.replace_all(f":[^{marker}]*", ":").cast(pl.Categorical)
@@ -118,6 +120,37 @@ def read_fields(
     empty = pl.DataFrame(schema={"row": frame.schema["row"]})
     cut = pl.concat([empty, *pieces], how="diagonal").sort("row").drop("row")
     return cut, counts
+
+
+def _read_alike(
+    rest: pl.Series, delimiter: str, claimed: Callable[[str], bool]
+) -> tuple[pl.DataFrame, FieldCounts] | None:
+    """Read lines of which all have the keys of the first, at the same places; None of others."""
+    if rest.is_empty():
+        return None
+    starts = [
+        text[: text.index(":") + 1] if ":" in text else text for text in rest[0].split(delimiter)
+    ]
+    fields = rest.str.split_exact(delimiter, len(starts)).struct
+    columns = [fields.field(f"field_{place}") for place in range(len(starts))]
+    is_alike = fields.field(f"field_{len(starts)}").null_count() == len(rest) and all(
+        (column.str.starts_with(start) if start.endswith(":") else column == start).all(
+            ignore_nulls=False
+        )
+        for column, start in zip(columns, starts, strict=True)
+    )
+    if not is_alike:
+        return None
+    counts = FieldCounts()
+    places = _key_places(delimiter.join(starts), delimiter, len(rest), counts)
+    chosen: list[pl.Series] = []
+    for key, place in places.items():
+        if claimed(key):
+            values = columns[place].str.slice(len(starts[place]))
+            chosen.append(values.alias(KEY_COLUMN_PREFIX + key))
+        else:
+            counts.unclaimed[key] += len(rest)
+    return pl.DataFrame(chosen), counts
 
 
 def _key_places(signature: str, delimiter: str, number: int, counts: FieldCounts) -> dict[str, int]:
