@@ -6,7 +6,7 @@ PORT ?= 3000
 export PROCEZO_HOME ?= $(CURDIR)
 export DAGSTER_HOME ?= $(PROCEZO_HOME)
 
-.PHONY: help setup demo test check ui lock images
+.PHONY: help setup demo test check bench ui lock
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -39,6 +39,9 @@ check: setup  ## format, lint and types
 ui: setup  ## open the Dagster web UI on this folder as home (PORT=3000)
 	@echo "ui: http://127.0.0.1:$(PORT) (Ctrl-C stops it)"
 	@$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT)
+
+bench: setup  ## measure the project beside a bare Polars script and plain pandas (ten minutes)
+	@$(BIN)/python benchmarks/bench.py
 
 lock: setup  ## resolve the pinned packages anew
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
