@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from small_home import DAYS, PARSE, SmallHome, keys
+from small_home import CLEAN, DAYS, PARSE, SmallHome, key, keys
 from sqlalchemy.engine import URL
+
+from procezo_assets.orchestration.event_log import EventLog
 
 
 def as_url(conninfo: str) -> str:
@@ -34,6 +37,40 @@ def test_runs_are_kept_in_sqlite_where_nothing_else_is_said(tmp_path):
         assert instance.has_run(outcome.run_id)
     assert list((home.path / "history").rglob("runs.db"))
     assert not (home.path / ".telemetry").exists()
+
+
+def test_what_a_run_begins_with_is_stored_for_each_stage_and_partition(tmp_path):
+    home = SmallHome(tmp_path / "home")
+    home.write_flow(PARSE, CLEAN)
+    home.write_raw(*DAYS)
+    outcome = home.launch(DAYS[0], DAYS[-1])
+    with home.instance() as instance:
+        storage = instance.event_log_storage
+        assert isinstance(storage, EventLog)
+        planned = instance.all_logs(
+            outcome.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        )
+        assert sorted((one.dagster_event.asset_key.path[-1], one.dagster_event.partition)
+                      for one in planned) == [
+            (stage, key(day)) for stage in ("clean", "parsed") for day in DAYS
+        ]  # fmt: skip
+        for stage in ("clean", "parsed"):
+            asset = dg.AssetKey(["small", stage])
+            for day in DAYS:
+                info = storage.get_latest_planned_materialization_info(asset, key(day))
+                assert info.run_id == outcome.run_id
+            (record,) = instance.get_asset_records([asset])
+            last = record.asset_entry.last_materialization.dagster_event
+            assert last.partition in keys(*DAYS)
+
+
+def test_few_engines_are_kept(tmp_path):
+    storage = EventLog(str(tmp_path))
+    for run in range(20):
+        with storage.run_connection(f"run-{run}") as connection:
+            pragma = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+            assert pragma == 1  # NORMAL
+    assert len(storage._engines) == 8
 
 
 def test_dagster_home_may_lie_outside_the_home(tmp_path):
