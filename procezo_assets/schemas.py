@@ -137,26 +137,19 @@ def _rows_schema(rule: _Rule, columns: _Columns) -> pa.DataFrameSchema:
 
     unique_ts, _, bounds = rule
     low, high = bounds or (None, None)
-    numbers = [name for name, dtype in columns if dtype.is_numeric()]
-    within = [
-        *([pl.col(numbers).min() >= low] if low is not None else []),
-        *([pl.col(numbers).max() <= high] if high is not None else []),
+    numbers = pl.col([name for name, dtype in columns if dtype.is_numeric()])
+    holds = [
+        pl.col("ts").is_not_null().all(),
+        _rising("ts", unique_ts=unique_ts).all(),
+        *([(numbers.min() >= low).fill_null(value=True)] if low is not None else []),
+        *([(numbers.max() <= high).fill_null(value=True)] if high is not None else []),
     ]
 
-    def in_order(data: Any) -> pl.LazyFrame:  # noqa: ANN401 - pandera's PolarsData
-        lazy: pl.LazyFrame = _sorted(data, unique_ts=unique_ts).select(pl.all().all())
+    def rows_hold(data: Any) -> pl.LazyFrame:  # noqa: ANN401 - pandera's PolarsData
+        lazy: pl.LazyFrame = data.lazyframe.select(rows_hold=pl.all_horizontal(holds))
         return lazy
 
-    def in_bounds(data: Any) -> pl.LazyFrame:  # noqa: ANN401
-        lazy: pl.LazyFrame = data.lazyframe.select(
-            pl.all_horizontal(limit.fill_null(value=True) for limit in within).alias("in_bounds")
-        )
-        return lazy
-
-    return pa.DataFrameSchema(
-        {"ts": pa.Column(_TS, checks=[pa.Check(in_order)], nullable=False)},
-        checks=[pa.Check(in_bounds)] if numbers and within else [],
-    )
+    return pa.DataFrameSchema(checks=[pa.Check(rows_hold)])
 
 
 @functools.lru_cache(maxsize=512)
@@ -207,10 +200,14 @@ def _outside_day(frame: pl.DataFrame, day: date) -> list[dict[str, object]]:
 
 
 def _sorted(data: Any, *, unique_ts: bool) -> pl.LazyFrame:  # noqa: ANN401 - pandera's PolarsData
-    steps = pl.col(data.key).diff()
-    rising = steps > pl.duration() if unique_ts else steps >= pl.duration()
-    lazy: pl.LazyFrame = data.lazyframe.select(rising.fill_null(value=True))
+    lazy: pl.LazyFrame = data.lazyframe.select(_rising(data.key, unique_ts=unique_ts))
     return lazy
+
+
+def _rising(column: str, *, unique_ts: bool) -> pl.Expr:
+    steps = pl.col(column).diff()
+    rising = steps > pl.duration() if unique_ts else steps >= pl.duration()
+    return rising.fill_null(value=True)
 
 
 def _failures(error: Any) -> list[dict[str, object]]:  # noqa: ANN401 - two unrelated classes
