@@ -16,7 +16,6 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, Insert, create_engine, event
-from sqlalchemy.pool import NullPool
 
 _BUSY_SECONDS = 30
 # the index, and runs that are written or looked at
@@ -30,9 +29,14 @@ class SqliteStorage(DagsterSqliteStorage):
         super().__init__(base_dir, inst_data)
         self._event_log_storage = EventLog(self._event_log_storage._base_dir)  # noqa: SLF001
 
+    def dispose(self) -> None:
+        """Close what is open."""
+        self._event_log_storage.dispose()
+        super().dispose()
+
 
 class EventLog(SqliteEventLogStorage):
-    """Keeps what Dagster makes anew for each event: an engine, and with it compiled statements.
+    """Keeps what Dagster makes anew for each event: engine, connection, compiled statements.
 
     A commit does not wait for the disk either: after a power cut the last events may be missing,
     but the databases are whole. What is stale is told by files, not by events.
@@ -58,14 +62,31 @@ class EventLog(SqliteEventLogStorage):
         if engine is None:
             engine = create_engine(
                 self.conn_string_for_shard(shard),
-                poolclass=NullPool,
-                connect_args={"timeout": _BUSY_SECONDS},
+                pool_size=1,  # closing the last connection would write the log into the file
+                max_overflow=4,  # while tables are made
+                connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
             )
             event.listen(engine, "connect", _do_not_wait_for_the_disk)
         self._engines[shard] = engine
         if len(self._engines) > _ENGINES:
-            self._engines.popitem(last=False)
+            _, oldest = self._engines.popitem(last=False)
+            oldest.dispose()
         return engine
+
+    def delete_events(self, run_id: str) -> None:
+        """Remove the events of a run, and its file."""
+        with self._db_lock:
+            if engine := self._engines.pop(run_id, None):
+                engine.dispose()
+        super().delete_events(run_id)
+
+    def dispose(self) -> None:
+        """Close what is open."""
+        with self._db_lock:
+            for engine in self._engines.values():
+                engine.dispose()
+            self._engines.clear()
+        super().dispose()
 
     def _has_asset_key_index_cols_on_connection(self, conn: Connection) -> bool:
         if not self._has_columns:  # they are not taken away again
