@@ -200,16 +200,16 @@ def part_files(folder: Path, day: date) -> dict[PartKey, Path]:
         The path of each file, in the order of their keys.
     """
     found: dict[PartKey, Path] = {}
-    for domain_folder in _subfolders(folder, "domain="):
-        domain = domain_folder.name.removeprefix("domain=")
-        day_folder = domain_folder / f"day={day}"
-        if not day_folder.is_dir():
-            continue
+    for domain_folder in _names(folder, "domain="):
+        domain = domain_folder.removeprefix("domain=")
+        day_folder = f"{folder}/{domain_folder}/day={day}"
         middle = f"__{domain}__{day}"
-        for path in day_folder.glob("*.parquet"):
-            device, separator, window = path.stem.rpartition(middle)
-            if separator and device and not path.name.startswith("."):
-                found[PartKey(device, domain, window.removeprefix("__") or None)] = path
+        for name in _names(day_folder, ""):
+            stem, suffix, rest = name.rpartition(".parquet")
+            device, separator, window = stem.rpartition(middle)
+            if suffix and not rest and separator and device and not name.startswith("."):
+                key = PartKey(device, domain, window.removeprefix("__") or None)
+                found[key] = Path(day_folder, name)
     return dict(sorted(found.items(), key=lambda item: tuple(part or "" for part in item[0])))
 
 
@@ -217,10 +217,12 @@ def stage_days(folder: Path) -> list[date]:
     """List the days that a stage has files for, sorted."""
     days = {
         day
-        for domain_folder in _subfolders(folder, "domain=")
-        for day_folder in _subfolders(domain_folder, "day=")
-        if (day := _day_of(day_folder))
-        and any(path.suffix == ".parquet" for path in day_folder.iterdir())
+        for domain_folder in _names(folder, "domain=")
+        for name in _names(f"{folder}/{domain_folder}", "day=")
+        if (day := _day_of(name))
+        and any(
+            file.endswith(".parquet") for file in _names(f"{folder}/{domain_folder}/{name}", "")
+        )
     }
     return sorted(days)
 
@@ -303,21 +305,17 @@ def check_dataset_name(name: str) -> str:
     return name
 
 
-def _day_of(folder: Path) -> date | None:
-    match = _DAY_FOLDER.fullmatch(folder.name)
+def _day_of(folder: str) -> date | None:
+    match = _DAY_FOLDER.fullmatch(folder)
     try:
         return date.fromisoformat(match.group(1)) if match else None
     except ValueError:  # a folder of February 30 is not ours
         return None
 
 
-def _subfolders(folder: Path, prefix: str) -> list[Path]:
+def _names(folder: Path | str, prefix: str) -> list[str]:
+    """The names in a folder that begin so; none where it is no folder. Paths would take longer."""
     try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                Path(entry.path)
-                for entry in entries
-                if entry.name.startswith(prefix) and entry.is_dir()
-            )
-    except FileNotFoundError:
+        return [name for name in os.listdir(folder) if name.startswith(prefix)]  # noqa: PTH208
+    except (FileNotFoundError, NotADirectoryError):
         return []
