@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from procezo_assets.treatments.model import load_identity
 
 # a day that is kept and has no files of `parse` is nothing that a run can work on
 _NOTHING_KEPT = "nothing kept"
+
+
+FilesOf = Callable[[Path], dict[PartKey, Path]]
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,9 @@ def stale_partitions(
     if source is not None:
         source.load_digests(days)
     for day in days:
+        files_of = cache(partial(part_files, day=day))  # one stage's files are another's input
         for check in checks:
-            reason = check.reason(day, source, read=read)
+            reason = check.reason(day, files_of, source, read=read)
             if reason == _NOTHING_KEPT:
                 break
             if reason:
@@ -147,11 +152,13 @@ class _StageCheck:
             not (dataset.home.path / name).exists() for name in self._record.targets
         )
 
-    def reason(self, day: date, source: RawSource | None, *, read: bool) -> str | None:
+    def reason(
+        self, day: date, files_of: FilesOf, source: RawSource | None, *, read: bool
+    ) -> str | None:
         """Why a partition would change; None where it would not."""
         if self.stage.treatment.kind == "load":
             return self._load_reason(day)
-        files = part_files(self._folder, day)
+        files = files_of(self._folder)
         footers = {key: read_provenance(path) for key, path in files.items()}
         is_source = self.stage.treatment.kind == "source"
         if (
@@ -167,7 +174,7 @@ class _StageCheck:
                 return "file missing"
         if is_source:
             return self._compare_lines(footers, source, day, read=read)
-        return self._compare_inputs(files, footers, day)
+        return self._compare_inputs(files, footers, files_of(self._input))
 
     def _load_reason(self, day: date) -> str | None:
         known = self._record.days.get(day)
@@ -215,9 +222,11 @@ class _StageCheck:
         return "raw lines changed"
 
     def _compare_inputs(
-        self, files: Mapping[PartKey, Path], footers: Mapping[PartKey, Provenance | None], day: date
+        self,
+        files: Mapping[PartKey, Path],
+        footers: Mapping[PartKey, Provenance | None],
+        inputs: Mapping[PartKey, Path],
     ) -> str | None:
-        inputs = part_files(self._input, day)
         if not files:
             return "missing" if inputs else None
         if self.stage.treatment.kind == "folder":
