@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +41,7 @@ from procezo_assets.settings import load_settings
 from procezo_assets.templates import place
 
 _POLL_SECONDS = 0.5
+_AGAIN_SECONDS = 0.05
 
 # what Dagster calls the code location of a module
 LOCATION_NAME = "procezo_assets.definitions"
@@ -152,7 +156,13 @@ def launch(
     with opened_instance(home) as instance:
         register_datasets(home, [flow], instance)
         run = _create_run(instance, job, request)
-        with _polled(run.run_id, on_progress), marked_as_running(running_folder(), run.run_id):
+        if not gc.get_freeze_count():
+            gc.freeze()  # what was imported is no garbage, and takes long to be looked through
+        with (
+            _polled(run.run_id, on_progress),
+            marked_as_running(running_folder(), run.run_id),
+            _no_interrupt_lost(),
+        ):
             result = execute_run(job, run, instance)
         if _was_interrupted(result):
             raise KeyboardInterrupt
@@ -162,6 +172,24 @@ def launch(
             failure="" if result.success else _failure(result),
             stages=_summaries(instance, result.run_id, flow),
         )
+
+
+@contextmanager
+def _no_interrupt_lost() -> Iterator[None]:
+    """Send Ctrl-C again where Python could not raise it: in callbacks of the garbage collector."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, dg.DagsterExecutionInterruptedError | KeyboardInterrupt):
+            threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @lru_cache(maxsize=4)

@@ -8,6 +8,7 @@ first use, and threads do not survive a fork.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -61,6 +62,7 @@ def serve() -> None:
             importlib.import_module(name)
         except ImportError as error:  # it is only slower without; what is needed, the run says
             sys.stderr.write(f"procezo: {name} cannot be imported beforehand: {error}\n")
+    gc.freeze()  # what was imported is no garbage: no run looks through it, or copies it for that
     for line in sys.stdin:
         request = json.loads(line)
         if os.fork() == 0:
