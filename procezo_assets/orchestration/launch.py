@@ -156,12 +156,11 @@ def launch(
     with opened_instance(home) as instance:
         register_datasets(home, [flow], instance)
         run = _create_run(instance, job, request)
-        if not gc.get_freeze_count():
-            gc.freeze()  # what was imported is no garbage, and takes long to be looked through
         with (
             _polled(run.run_id, on_progress),
             marked_as_running(running_folder(), run.run_id),
             _no_interrupt_lost(),
+            _little_garbage(),
         ):
             result = execute_run(job, run, instance)
         if _was_interrupted(result):
@@ -172,6 +171,16 @@ def launch(
             failure="" if result.success else _failure(result),
             stages=_summaries(instance, result.run_id, flow),
         )
+
+
+@contextmanager
+def _little_garbage() -> Iterator[None]:
+    """Do not look for garbage among what is there already, which takes a sixth of a run's time."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

@@ -73,6 +73,7 @@ def serve() -> None:
             _exit_after(request)
         with suppress(BrokenPipeError):  # whoever asked is gone; its run goes on
             os.write(started, f"{request['run_id']}\n".encode())
+    gc.unfreeze()  # else DuckDB takes at the exit what it made for leaks
 
 
 def _exit_after(request: Mapping[str, str]) -> None:
