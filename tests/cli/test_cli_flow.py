@@ -212,6 +212,9 @@ def test_ctrl_c_is_one_line_and_the_next_run_goes_on(home):
 
 
 def test_an_interrupt_that_python_cannot_raise_comes_again():
+    # a shell may have told its background processes to ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     class Thing:
         pass
 
@@ -224,6 +227,7 @@ def test_an_interrupt_that_python_cannot_raise_comes_again():
         del thing
         assert ref() is None
         time.sleep(5)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_times_in_json_are_utc_with_z():
