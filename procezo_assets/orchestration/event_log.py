@@ -29,11 +29,6 @@ class SqliteStorage(DagsterSqliteStorage):
         super().__init__(base_dir, inst_data)
         self._event_log_storage = EventLog(self._event_log_storage._base_dir)  # noqa: SLF001
 
-    def dispose(self) -> None:
-        """Close what is open."""
-        self._event_log_storage.dispose()
-        super().dispose()
-
 
 class EventLog(SqliteEventLogStorage):
     """Keeps what Dagster makes anew for each event: engine, connection, compiled statements.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +27,7 @@ from procezo_assets.flows import Flow, Stage
 from procezo_assets.orchestration.assets import op_name, stage_key
 from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.code_location import build_defs
+from procezo_assets.orchestration.interrupts import no_interrupt_lost
 from procezo_assets.orchestration.launcher import running_folder
 from procezo_assets.orchestration.partitions import (
     opened_instance,
@@ -41,7 +40,6 @@ from procezo_assets.settings import load_settings
 from procezo_assets.templates import place
 
 _POLL_SECONDS = 0.5
-_AGAIN_SECONDS = 0.05
 
 # what Dagster calls the code location of a module
 LOCATION_NAME = "procezo_assets.definitions"
@@ -159,7 +157,7 @@ def launch(
         with (
             _polled(run.run_id, on_progress),
             marked_as_running(running_folder(), run.run_id),
-            _no_interrupt_lost(),
+            no_interrupt_lost(),
             _little_garbage(),
         ):
             result = execute_run(job, run, instance)
@@ -181,24 +179,6 @@ def _little_garbage() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-@contextmanager
-def _no_interrupt_lost() -> Iterator[None]:
-    """Send Ctrl-C again where Python could not raise it: in callbacks of the garbage collector."""
-    before = sys.unraisablehook
-
-    def hook(unraisable: sys.UnraisableHookArgs) -> None:
-        if issubclass(unraisable.exc_type, dg.DagsterExecutionInterruptedError | KeyboardInterrupt):
-            threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
-        else:
-            before(unraisable)
-
-    sys.unraisablehook = hook
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
 
 
 @lru_cache(maxsize=4)

@@ -100,11 +100,12 @@ def execute(folder: str, run_id: str, args: str) -> None:
     # what other launchers run as a command
     from dagster._cli.api import execute_run_command  # noqa: PLC0415
 
+    from procezo_assets.orchestration.interrupts import no_interrupt_lost  # noqa: PLC0415
     from procezo_assets.orchestration.running import marked_as_running  # noqa: PLC0415
 
     # without its dataset the run could not have been queued; asking again takes a while
     os.environ["PROCEZO_REGISTER_DATASETS"] = "0"
-    with marked_as_running(Path(folder), run_id):
+    with marked_as_running(Path(folder), run_id), no_interrupt_lost():
         execute_run_command.main(args=[args], standalone_mode=False)
 
 

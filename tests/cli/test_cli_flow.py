@@ -7,13 +7,10 @@ import re
 import signal
 import subprocess
 import time
-import weakref
 from datetime import UTC, datetime
 
 import pytest
 from small_home import BIN, CLEAN, DAYS, NORMALIZE, PARSE, RESAMPLE, SLOW, SmallHome, keys
-
-from procezo_assets.orchestration.launch import _no_interrupt_lost
 
 
 @pytest.fixture
@@ -209,25 +206,6 @@ def test_ctrl_c_is_one_line_and_the_next_run_goes_on(home):
     home.write_treatment("slow", SLOW.replace("sleep(2)", "sleep(0)"))
     assert home.procezo("flow", "small", "--last").code == 0
     assert home.materialized("slow") == keys(*DAYS)
-
-
-def test_an_interrupt_that_python_cannot_raise_comes_again():
-    # a shell may have told its background processes to ignore it
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    class Thing:
-        pass
-
-    def callback(_ref):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), _no_interrupt_lost():  # noqa: PT012 - it comes later
-        thing = Thing()
-        ref = weakref.ref(thing, callback)
-        del thing
-        assert ref() is None
-        time.sleep(5)
-    signal.signal(signal.SIGINT, before)
 
 
 def test_times_in_json_are_utc_with_z():
