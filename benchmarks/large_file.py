@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -62,29 +59,6 @@ def make_home(home: Path, raw_format: str, size: int, *, hertz: int = 1) -> Path
     return raw
 
 
-def measure(command: list[str], home: Path) -> dict[str, float]:
-    """Run a command: seconds, and the peak memory of its largest process in MB."""
-    environment = {**os.environ, "PROCEZO_HOME": str(home), "DAGSTER_HOME": str(home)}
-    started = time.perf_counter()
-    child = os.fork()  # a child of its own, so that its children's peak is told apart
-    if child == 0:
-        with Path(os.devnull).open("wb") as silence:
-            os.dup2(silence.fileno(), 1)
-        run = os.posix_spawnp(command[0], command, environment)
-        _, status = os.waitpid(run, 0)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        (home / "peak.json").write_text(json.dumps(peak))
-        os._exit(os.waitstatus_to_exitcode(status))
-    _, status = os.waitpid(child, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)}: exit code {os.waitstatus_to_exitcode(status)}")
-    seconds = time.perf_counter() - started
-    return {
-        "seconds": round(seconds, 1),
-        "peak_mb": round(json.loads((home / "peak.json").read_text())),
-    }
-
-
 def main() -> None:
     """Make the file, run the commands, print what they took."""
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -109,10 +83,10 @@ def main() -> None:
         for name, command in commands.items():
             if options.only in {None, name}:
                 took = measure(command, home)
-                speed = megabytes / took["seconds"]
+                speed = megabytes / took.seconds
                 print(
-                    f"{name:8} {took['seconds']:8.1f} s  {speed:6.1f} MB/s  "
-                    f"peak {took['peak_mb']:.0f} MB",
+                    f"{name:8} {took.seconds:8.1f} s  {speed:6.1f} MB/s  "
+                    f"peak {took.peak_mb:.0f} MB",
                     flush=True,
                 )
     finally:
