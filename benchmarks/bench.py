@@ -145,8 +145,7 @@ def _report(
             "",
             "![Seconds](RESULTS.png)",
             "",
-            "Where the project's time goes, in seconds of its threads: two work at once, and wait for "
-            "one another.",
+            "Where the project's time goes, in seconds of its threads, of which two work at once:",
             "",
             "| part | s |",
             "|---|---|",

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+from measuring import measure
 from valvometry import COLUMNS, FIRST_DAY, day_of_lines
 
 DATASET = "LARGE"

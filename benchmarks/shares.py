@@ -2,8 +2,8 @@
 
     python benchmarks/shares.py FLOW
 
-Prints, as JSON, the seconds that threads spend in each part. Two days are worked on at once and wait
-for one another, so together these are more than the command takes.
+Prints, as JSON, the seconds that threads spend in each part. Two days are worked on at once and
+wait for one another, so together these are more than the command takes.
 """
 
 from __future__ import annotations
