@@ -1,0 +1,120 @@
+"""PostgreSQL that is away, slow, or comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from postgres_rows import load, rows, tidy
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from procezo_assets.errors import StoreError, TransientStoreError
+from procezo_assets.stores.postgres_connection import Address
+
+
+@pytest.mark.usefixtures("_empty")
+class TestConnection:
+    def test_a_server_that_is_not_there_is_transient_and_named_without_the_password(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        begun = time.monotonic()
+
+        with pytest.raises(TransientStoreError) as caught:
+            load(f"postgresql://u:s3cr3t@127.0.0.1:{port}/lab", {"t": tidy(m0=[1])})
+
+        assert 1 < time.monotonic() - begun < 15
+        assert f"127.0.0.1:{port}/lab" in str(caught.value)
+        assert "s3cr3t" not in repr(caught.value)
+        assert type(caught.value) is TransientStoreError
+        assert "\n" not in str(caught.value)
+
+    def test_a_server_that_comes_up_in_time_is_waited_for(self, postgres_url):
+        settings = conninfo_to_dict(postgres_url)
+        host, port = settings.get("host", "127.0.0.1"), int(settings.get("port", 5432))
+        target = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
+        with socket.socket() as gate:
+            gate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            gate.bind(("127.0.0.1", 0))
+            opened = threading.Timer(1.0, lambda: (gate.listen(), _relay(gate, target)))
+            opened.start()
+            through = make_conninfo(postgres_url, host="127.0.0.1", port=gate.getsockname()[1])
+            through += " sslmode=disable gssencmode=disable"
+
+            assert load(through, {"t": tidy(m0=[1])}) == {"t": 1}
+            gate.shutdown(socket.SHUT_RDWR)
+            opened.join()
+
+    def test_a_dropped_connection_is_tried_again(self, postgres_url):
+        load(postgres_url, {"t": tidy(m0=[1])})
+        with psycopg.connect(postgres_url) as blocker:
+            blocker.execute("LOCK TABLE flow.t IN ACCESS EXCLUSIVE MODE")
+            with ThreadPoolExecutor(1) as pool:
+                loading = pool.submit(load, postgres_url, {"t": tidy(m0=[2])})
+                victims = []
+                while not victims:
+                    victims = rows(
+                        postgres_url,
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE application_name = 'procezo' AND wait_event_type = 'Lock'",
+                    )
+                blocker.rollback()
+                assert loading.result(timeout=30) == {"t": 1}
+
+        assert rows(postgres_url, "SELECT m0 FROM flow.t") == [(2,)]
+
+    def test_a_missing_database_is_refused_at_once(self, postgres_url):
+        begun = time.monotonic()
+        with pytest.raises(StoreError, match="does not exist") as caught:
+            load(make_conninfo(postgres_url, dbname="no_such"), {"t": tidy(m0=[1])})
+
+        assert not isinstance(caught.value, TransientStoreError)
+        assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:s3c%zz@h/db", "postgresql://u:s3c@h:port/d b", "nonsense s3c"]
+)
+def test_a_url_that_cannot_be_read_is_not_quoted(url):
+    with pytest.raises(StoreError) as caught:
+        Address.parse(url)
+
+    assert "s3c" not in str(caught.value)
+
+
+def test_sqlalchemys_urls_are_understood():
+    address = Address.parse("postgresql+psycopg://u:p%40ss@h:5433/db")
+
+    assert str(address) == "h:5433/db"
+    assert address.settings["password"] == "p@ss"  # noqa: S105 - no one's
+    assert "p@ss" not in repr(address)
+
+
+def _relay(gate, target):
+    """Pass connections on to the server until the gate is shut."""
+    pumps = []
+
+    def pump(source, sink):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+    with contextlib.ExitStack() as ends:
+        while True:
+            try:
+                client = ends.enter_context(gate.accept()[0])
+            except OSError:
+                break
+            family = socket.AF_UNIX if isinstance(target, str) else socket.AF_INET
+            server = ends.enter_context(socket.socket(family))
+            server.connect(target)
+            for pair in ((client, server), (server, client)):
+                pumps.append(threading.Thread(target=pump, args=pair))
+                pumps[-1].start()
+        for thread in pumps:
+            thread.join()
