@@ -18,6 +18,7 @@ from procezo_assets.errors import (
 )
 from procezo_assets.flows import Flow
 from procezo_assets.plans import Plan, Planner
+from procezo_assets.raw.kept import blocks_shared
 
 if TYPE_CHECKING:
     from procezo_assets.orchestration.launch import Outcome
@@ -85,31 +86,33 @@ def flow(
     if refit and not any(stage.treatment.fit for stage in stages):
         raise click.UsageError("--refit: none of the steps has a fit")
     chosen.check_run_params(params)
-    plans = [
-        plan
-        for dataset in datasets_of(home, chosen, datasets)
-        for plan in Planner(
-            flow=chosen,
-            dataset=home.existing_dataset(dataset),
-            stages=tuple(stages),
-            params=params,
-            refit=refit,
-            full_replace=full_replace,
-            dry=dry_run,
-        ).plans(first, last, only_stale=only_stale)
-    ]
-    if dry_run and plans:
-        _print_plans(chosen, plans, output_format)
-        return
-    if not plans:
-        if output_format == "json":
-            print_json([])
-        click.echo(
-            "nothing to do: " + ("everything is up to date" if only_stale else "there are no days"),
-            err=True,
-        )
-        return
-    outcomes = [(plan, run_plan(home, chosen, plan, params)) for plan in plans]
+    with blocks_shared():
+        plans = [
+            plan
+            for dataset in datasets_of(home, chosen, datasets)
+            for plan in Planner(
+                flow=chosen,
+                dataset=home.existing_dataset(dataset),
+                stages=tuple(stages),
+                params=params,
+                refit=refit,
+                full_replace=full_replace,
+                dry=dry_run,
+            ).plans(first, last, only_stale=only_stale)
+        ]
+        if dry_run and plans:
+            _print_plans(chosen, plans, output_format)
+            return
+        if not plans:
+            if output_format == "json":
+                print_json([])
+            click.echo(
+                "nothing to do: "
+                + ("everything is up to date" if only_stale else "there are no days"),
+                err=True,
+            )
+            return
+        outcomes = [(plan, run_plan(home, chosen, plan, params)) for plan in plans]
     print_outcomes(chosen, outcomes, output_format)
     check_outcomes(name, outcomes)
 

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
 
 import polars as pl
 
-Key = tuple[str, int]
+_KEPT_BYTES = 256 * 1024**2
+
+
+class BlockKey(NamedTuple):
+    """Which rows: those of a block of some bytes, read in one way.
+
+    Args:
+        file: The file.
+        place: Which of its blocks.
+        crc32: Of the block's bytes.
+        reading: How they are read, as text.
+    """
+
+    file: str
+    place: int
+    crc32: int = 0
+    reading: str = ""
 
 
 class KeptBlocks:
@@ -20,10 +39,10 @@ class KeptBlocks:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._rows: OrderedDict[Key, pl.DataFrame] = OrderedDict()
-        self._places: dict[str, set[int]] = {}
+        self._rows: OrderedDict[BlockKey, pl.DataFrame] = OrderedDict()
+        self._keys: dict[str, set[BlockKey]] = {}
         self._bytes = 0
-        self._uses: Counter[Key] = Counter()
+        self._uses: Counter[BlockKey] = Counter()
         self._wanted = False
         self._lock = threading.Lock()
 
@@ -32,21 +51,21 @@ class KeptBlocks:
         """Bytes of what is kept."""
         return self._bytes
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: BlockKey) -> bool:
         return key in self._rows
 
-    def want(self, keys: Iterable[Key]) -> None:
+    def want(self, keys: Iterable[BlockKey]) -> None:
         """Announce a use of each block, so that they are let go of after their last one."""
         with self._lock:
             self._wanted = True
             self._uses.update(keys)
 
-    def offer(self, key: Key, rows: pl.DataFrame) -> None:
+    def offer(self, key: BlockKey, rows: pl.DataFrame) -> None:
         """Keep rows where there is room; what came first stays, as it is asked for first."""
         with self._lock:
             self._keep(key, rows)
 
-    def take(self, key: Key) -> pl.DataFrame | None:
+    def take(self, key: BlockKey) -> pl.DataFrame | None:
         """The rows of a block, which is one use of it; None where they are not kept."""
         with self._lock:
             self._uses[key] -= 1
@@ -59,7 +78,7 @@ class KeptBlocks:
                 self._rows.move_to_end(key)
             return rows
 
-    def put(self, key: Key, rows: pl.DataFrame) -> None:
+    def put(self, key: BlockKey, rows: pl.DataFrame) -> None:
         """Keep rows that were read again for those who still want them, in place of the oldest."""
         with self._lock:
             if self._wanted and self._uses[key] <= 0:
@@ -69,26 +88,47 @@ class KeptBlocks:
                 self._drop(next(iter(self._rows)))
             self._keep(key, rows)
 
-    def forget(self, name: str) -> None:
+    def forget(self, file: str) -> None:
         """Let go of all blocks of a file."""
         with self._lock:
-            for place in list(self._places.get(name, ())):
-                self._drop((name, place))
+            for key in list(self._keys.get(file, ())):
+                self._drop(key)
 
-    def _keep(self, key: Key, rows: pl.DataFrame) -> None:
+    def _keep(self, key: BlockKey, rows: pl.DataFrame) -> None:
         self._drop(key)
         size = int(rows.estimated_size())
         if self._bytes + size <= self._limit:
             self._rows[key] = rows
-            self._places.setdefault(key[0], set()).add(key[1])
+            self._keys.setdefault(key.file, set()).add(key)
             self._bytes += size
 
-    def _drop(self, key: Key) -> None:
+    def _drop(self, key: BlockKey) -> None:
         rows = self._rows.pop(key, None)
         if rows is None:
             return
         self._bytes -= int(rows.estimated_size())
-        places = self._places[key[0]]
-        places.discard(key[1])
-        if not places:
-            del self._places[key[0]]
+        of_file = self._keys[key.file]
+        of_file.discard(key)
+        if not of_file:
+            del self._keys[key.file]
+
+
+_shared: ContextVar[KeptBlocks | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def blocks_shared() -> Iterator[None]:
+    """Let all that is read in here use what was kept before, so that a plan and its run read once.
+
+    It is bounded together, whatever the number of datasets.
+    """
+    before = _shared.set(KeptBlocks(_KEPT_BYTES))
+    try:
+        yield
+    finally:
+        _shared.reset(before)
+
+
+def kept_blocks() -> KeptBlocks:
+    """What is shared here, or else something new."""
+    return _shared.get() or KeptBlocks(_KEPT_BYTES)

@@ -19,18 +19,17 @@ import polars as pl
 
 from procezo_assets.datasets import Dataset
 from procezo_assets.errors import DialectError, RawFileError
+from procezo_assets.parameters import parameters_hash
 from procezo_assets.raw.containers import OpenedRaw, changed, open_raw
 from procezo_assets.raw.dialect import Dialect
-from procezo_assets.raw.files import FileCounts, Limits, RawFile
+from procezo_assets.raw.files import Block, FileCounts, Limits, RawFile
 from procezo_assets.raw.fixed import DatasetDialect
-from procezo_assets.raw.kept import KeptBlocks
+from procezo_assets.raw.kept import BlockKey, kept_blocks
 from procezo_assets.raw.reader import count_lines, count_whole, read_block
 from procezo_assets.raw.sniff import sniff
 from procezo_assets.raw.tally import BlockLines
 from procezo_assets.treatments.parse import ParseParameters
 
-# Rows of blocks are kept between finding their days and reading them, up to this much memory.
-_KEPT_BYTES = 256 * 1024**2
 _READERS = 2
 _UNPACKED_AT_ONCE = 4
 # what goes wrong with one file is never another's trouble; Polars' panics are no exceptions
@@ -73,12 +72,13 @@ class FileReader:
         self.dataset = dataset
         self.params = params
         self.limits = limits
-        self.kept = KeptBlocks(_KEPT_BYTES)
+        self.kept = kept_blocks()
         self.failed: dict[RawFile, RawFileError] = {}
         self.late: list[RawFile] = []
         self._output = output
         self._unpacked: OrderedDict[str, OpenedRaw] = OrderedDict()
         self._deadline: float | None = None
+        self._reading = f"{parameters_hash(params)} {limits}"
         self._lock = threading.Lock()
 
     def read(
@@ -198,8 +198,8 @@ class FileReader:
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 raise _OutOfTimeError
             add(read)
-            if read.rows.height:
-                self.kept.offer((file.name, place), read.rows)
+            if read.rows.height and isinstance(dialect, Dialect):
+                self.kept.offer(self._key(file.name, place, read.block, dialect), read.rows)
             place += 1
 
         if opened is None and isinstance(dialect, DialectError):
@@ -220,17 +220,32 @@ class FileReader:
         Raises:
             RawFileError: Where the file cannot be read, or is not what it was.
         """
-        key = (counted.file.name, place)
+        assert counted.dialect is not None  # noqa: S101 - a refused file has no rows
+        block = counted.blocks[place]
+        key = self._key(counted.file.name, place, block, counted.dialect)
         rows = self.kept.take(key)
         if rows is not None:
             return rows
-        assert counted.dialect is not None  # noqa: S101 - a refused file has no rows
         opened = self._opened(counted)
-        block = counted.blocks[place]
         rows = read_block(opened, block, counted.dialect, self.params, self.limits)
         self._let_go(counted.file.name, opened)
         self.kept.put(key, rows)
         return rows
+
+    def want(self, counted: FileCounts, places: Iterable[int]) -> None:
+        """Announce a use of some blocks of a file, which are let go of after their last one."""
+        assert counted.dialect is not None  # noqa: S101 - a refused file has no rows
+        self.kept.want(
+            self._key(counted.file.name, place, counted.blocks[place], counted.dialect)
+            for place in places
+        )
+
+    def _key(self, name: str, place: int, block: Block, dialect: Dialect) -> BlockKey:
+        reading = f"{self._reading} {dialect.model_dump_json()}"
+        return BlockKey(self._path(name), place, block.crc32, reading)
+
+    def _path(self, name: str) -> str:
+        return f"{self.dataset.raw}/{name}"
 
     def _opened(self, counted: FileCounts) -> OpenedRaw:
         """A file as it was counted; what was unpacked is unpacked only once where it can be."""
@@ -262,7 +277,7 @@ class FileReader:
 
     def forget(self, name: str) -> None:
         """Let go of what is held of a file."""
-        self.kept.forget(name)
+        self.kept.forget(self._path(name))
         with self._lock:
             self._unpacked.pop(name, None)
 

@@ -265,9 +265,7 @@ class RawSource:
         self._asked(self._inventory.load_days, days)
         for day in days:
             for counted in self.files_of(day):
-                self._reader.kept.want(
-                    (counted.file.name, place) for place in _places(counted, day)
-                )
+                self._reader.want(counted, _places(counted, day))
 
     def read_day(self, day: date) -> dict[str, DeviceDay]:
         """Read the rows of a day, by device.

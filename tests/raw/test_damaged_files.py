@@ -203,7 +203,7 @@ def check_small_blocks(dataset, params, counted, bad):
     """What a file holds does not depend on how it was cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("procezo_assets.raw.containers.BLOCK_BYTES", 256)
-        patch.setattr("procezo_assets.raw.scanning._KEPT_BYTES", 0)
+        patch.setattr("procezo_assets.raw.kept._KEPT_BYTES", 0)
         source = scan(dataset, params)
         (again,) = source.files.values()
         assert replace(again, blocks=()) == replace(counted, blocks=())
