@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 # Larger blocks take more memory and are no faster; one takes some 50 MB while it is read.
 BLOCK_BYTES = 4 * 1024**2
@@ -14,6 +17,10 @@ LONGEST_LINE = 1024**2
 KEPT_OF_LONG_LINE = 64 * 1024
 
 _BOM = "\ufeff"
+# encodings that have ASCII's bytes for ASCII's characters
+_LIKE_ASCII = {"ascii", "cp1252", "iso8859-1", "utf-8", "utf-8-sig"}
+# texts of up to so many bytes are no views in Arrow
+_HELD_IN_VIEW = 12
 
 
 class Stretch(NamedTuple):
@@ -86,6 +93,10 @@ def split_text(
     """
     if not data:
         return pl.Series("text", [], dtype=pl.String)
+    if newline == b"\n" and codecs.lookup(codec).name in _LIKE_ASCII and data.isascii():
+        texts = _split_in_place(data)
+        if texts is not None:
+            return texts
     text = data.decode(codec, errors="replace")
     if "\0" in text:
         text = text.replace("\0", "")
@@ -96,6 +107,30 @@ def split_text(
     # one string that Polars cuts: a Python string a line takes four times the memory
     texts = pl.Series("text", [text], dtype=pl.String).str.split(newline.decode()).explode()
     return texts.str.strip_suffix("\r")
+
+
+def _split_in_place(data: bytes) -> pl.Series | None:
+    """Cut ASCII into texts that are views of it, in a sixth of the time that copies take.
+
+    None where a line is so short that Arrow would hold it in the view itself, or has NUL bytes.
+    """
+    if b"\0" in data:
+        return None
+    characters = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(characters == ord(b"\n"))
+    if not data.endswith(b"\n"):
+        ends = np.append(ends, len(data))
+    starts = np.append(0, ends[:-1] + 1)
+    ends = ends - (characters[ends - 1] == ord(b"\r"))
+    lengths = ends - starts
+    if lengths.min() <= _HELD_IN_VIEW:
+        return None
+    fours = np.ndarray((len(data) - 3,), "<u4", data, strides=(1,))
+    views = np.zeros((len(ends), 4), "<u4")
+    views[:, 0], views[:, 1], views[:, 3] = lengths, fours[starts], starts
+    buffers = [None, pa.py_buffer(views), pa.py_buffer(data)]
+    array = pa.Array.from_buffers(pa.string_view(), len(views), buffers)
+    return pl.Series("text", array)
 
 
 def line_count(data: bytes, *, newline: bytes = b"\n") -> int:

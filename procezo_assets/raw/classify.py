@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import polars as pl
 
@@ -14,7 +15,7 @@ from procezo_assets.raw.headers import read_cell
 from procezo_assets.raw.local_time import Clock, within_years
 from procezo_assets.raw.stamps import StampStyle, read_stamps
 from procezo_assets.raw.timestamps import parse_timestamps
-from procezo_assets.treatments.parse import ParseParameters, claims
+from procezo_assets.treatments.parse import TYPES, ParseParameters
 
 # What ends lines elsewhere stands within this one: rows that are glued together.
 _INNER_CR = r"\r[^\r]"
@@ -44,10 +45,10 @@ def classify(
     texts = frame["text"]
     clock = Clock(dialect.timezone, params.ambiguous, params.nonexistent)
     if dialect.format == "kv_csv":
-        stamp_texts = kv_csv.timestamp_texts(texts, delimiter=dialect.delimiter)
+        stamp_texts, rest = kv_csv.cut_stamps(texts, delimiter=dialect.delimiter)
         stamps, settled = parse_timestamps(stamp_texts, clock=clock)
         stamps = within_years(stamps)
-        problems = kv_csv.line_problems(texts, delimiter=dialect.delimiter)
+        problems = kv_csv.field_problems(rest, delimiter=dialect.delimiter)
         problem = stamps["problem"].fill_null(problems)
         return frame.with_columns(stamps["ts"], problem=problem), settled
     places = [place - 1 for place in dialect.timestamp_columns]
@@ -121,13 +122,13 @@ def read_fields(
         params: What is declared.
 
     Returns:
-        A frame of as many rows, with a string column `key:<name>` for each claimed column, null
-        where the field is empty or stands for no value, with a decimal point; and what else was
-        met.
+        A frame of as many rows, with a column `key:<name>` for each claimed column: strings, null
+        where the field is empty or stands for no value, with a decimal point, or numbers; and what
+        else was met.
     """
     if dialect.format == "kv_csv":
         cut_fields, counts = kv_csv.read_fields(
-            texts, delimiter=dialect.delimiter, claimed=claims(params)
+            texts, delimiter=dialect.delimiter, type_of=_types(params)
         )
         return _without_nulls(cut_fields, dialect, params, counts, words=False), counts
     counts = kv_csv.FieldCounts()
@@ -146,6 +147,18 @@ def read_fields(
         for key, place in chosen.items()
     )
     return _without_nulls(picked, dialect, params, counts, words=True), counts
+
+
+def _types(params: ParseParameters) -> Callable[[str], pl.DataType | None]:
+    """What the fields of a key are read as; texts where some of them stand for no value."""
+
+    def type_of(key: str) -> pl.DataType | None:
+        domain = params.domain_of(key)
+        if domain is None:
+            return None
+        return pl.String() if params.null_values else TYPES[params.domains[domain].dtype]
+
+    return type_of
 
 
 def _claimed_places(

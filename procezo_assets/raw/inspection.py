@@ -104,10 +104,10 @@ def _inspect(path: Path, opened: OpenedRaw, params: ParseParameters, scratch: Pa
         nonlocal unzoned
         if dialect.format == "kv_csv" and read.rows.height:
             _, met = kv_csv.read_fields(
-                read.rows["text"], delimiter=dialect.delimiter, claimed=lambda _: False
+                read.rows["text"], delimiter=dialect.delimiter, type_of=lambda _: None
             )
             keys.update(dict.fromkeys(met.unclaimed))
-            stamps = kv_csv.timestamp_texts(read.rows["text"], delimiter=dialect.delimiter)
+            stamps, _ = kv_csv.cut_stamps(read.rows["text"], delimiter=dialect.delimiter)
             unzoned |= not stamps.str.contains(_ZONED).all()
         if not first and read.rows.height:
             first.append(read.rows.head(_PREVIEWED))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -14,6 +14,9 @@ KEY_COLUMN_PREFIX = "key:"
 # Lines of one signature have the same keys at the same places, so their fields are cut by position.
 # The few lines of rare signatures go through one regular expression a key instead.
 _SIGNATURES_BY_POSITION = 32
+
+# What all lines look like is told by one expression; the automaton of a longer one is slow.
+_LONGEST_EXPRESSION = 8000
 
 # What `\s` of the expressions is; Python's own str.strip() also takes the separators 1C to 1F.
 _BLANKS = "".join(
@@ -45,21 +48,34 @@ class FieldCounts:
         self.nulls.update(other.nulls)
 
 
-def timestamp_texts(lines: pl.Series, *, delimiter: str) -> pl.Series:
-    """Cut the text before the first delimiter off each line."""
-    return lines.str.splitn(delimiter, 2).struct.field("field_0").rename("timestamp")
+def cut_stamps(lines: pl.Series, *, delimiter: str) -> tuple[pl.Series, pl.Series]:
+    """Cut lines at their first delimiter: the timestamp's text and the fields, null without any."""
+    width = len(lines.item(0).partition(delimiter)[0]) if len(lines) else 0
+    stamps = lines.str.head(width).rename("timestamp")
+    alike = (lines.str.slice(width, 1) == delimiter).all() and not stamps.str.contains(
+        delimiter, literal=True
+    ).any()
+    if alike:  # of nearly all files, where cutting by place takes a fifth of the time
+        return stamps, lines.str.slice(width + 1)
+    cut = lines.str.splitn(delimiter, 2).struct
+    return cut.field("field_0").rename("timestamp"), cut.field("field_1")
 
 
-def line_problems(lines: pl.Series, *, delimiter: str) -> pl.Series:
+def field_problems(rest: pl.Series, *, delimiter: str) -> pl.Series:
     """Tell what keeps each line from being a row, its timestamp aside.
+
+    Args:
+        rest: The fields of each line.
+        delimiter: One character.
 
     Returns:
         Strings: null, or `no_key_value` where no field is a `key:value`.
     """
-    rest = lines.str.splitn(delimiter, 2).struct.field("field_1")
-    pair = (
-        rf"(?:^|{re.escape(delimiter)})\s*[^\s:{re.escape(delimiter)}][^:{re.escape(delimiter)}]*:"
-    )
+    marker = re.escape(delimiter)
+    pair = rf"(?:^|{marker})\s*[^\s:{marker}][^:{marker}]*:"
+    first = re.match(rf"[^\s:{marker}][^:{marker}]*:", (rest.item(0) or "") if len(rest) else "")
+    if first and rest.str.starts_with(first.group()).all(ignore_nulls=False):
+        return pl.repeat(None, len(rest), dtype=pl.String, eager=True).rename("problem")
     has_pair = rest.str.contains(pair).fill_null(False)
     return (
         has_pair.to_frame("has_pair")
@@ -69,21 +85,23 @@ def line_problems(lines: pl.Series, *, delimiter: str) -> pl.Series:
 
 
 def read_fields(
-    lines: pl.Series, *, delimiter: str, claimed: Callable[[str], bool]
+    lines: pl.Series, *, delimiter: str, type_of: Callable[[str], pl.DataType | None]
 ) -> tuple[pl.DataFrame, FieldCounts]:
     """Cut lines into the values of the keys that are claimed.
 
     Args:
         lines: Whole lines, one a row.
         delimiter: One character.
-        claimed: Tells whether a domain takes a key.
+        type_of: Tells what type the values of a key have, and None where no domain takes it.
 
     Returns:
-        A frame of as many rows as lines, with one string column `key:<name>` for each claimed key
-        that occurs, null where a line lacks it; and what else was met.
+        A frame of as many rows as lines, with one column `key:<name>` for each claimed key that
+        occurs: strings, null where a line lacks it, or numbers of its type where all of its fields
+        are plain ones; and what else was met.
     """
-    rest = lines.str.splitn(delimiter, 2).struct.field("field_1").fill_null("")
-    alike = _read_alike(rest, delimiter, claimed)
+    _, rest = cut_stamps(lines, delimiter=delimiter)
+    rest = rest.fill_null("")
+    alike = _read_alike(rest, delimiter, type_of)
     if alike is not None:
         return alike
     frame = rest.alias("rest").to_frame().with_row_index("row")
@@ -98,7 +116,7 @@ def read_fields(
     for signature, number in tallies.select(pl.col("signature").cast(pl.String), "len").rows():
         places = _key_places(signature, delimiter, number, counts)
         for key in list(places):
-            if claimed(key):
+            if type_of(key) is not None:
                 keys.setdefault(key)
             else:
                 counts.unclaimed[key] += number
@@ -123,34 +141,76 @@ def read_fields(
 
 
 def _read_alike(
-    rest: pl.Series, delimiter: str, claimed: Callable[[str], bool]
+    rest: pl.Series, delimiter: str, type_of: Callable[[str], pl.DataType | None]
 ) -> tuple[pl.DataFrame, FieldCounts] | None:
-    """Read lines of which all have the keys of the first, at the same places; None of others."""
-    if rest.is_empty():
+    """Read lines of which all have the keys of the first, at the same places; None of others.
+
+    With `:` for the delimiter they are CSV, with a key before each value.
+    """
+    if rest.is_empty() or len(delimiter.encode()) > 1:
         return None
     starts = [
-        text[: text.index(":") + 1] if ":" in text else text for text in rest[0].split(delimiter)
+        text[: text.index(":") + 1] if ":" in text else text
+        for text in rest.item(0).split(delimiter)
     ]
-    fields = rest.str.split_exact(delimiter, len(starts)).struct
-    columns = [fields.field(f"field_{place}") for place in range(len(starts))]
-    is_alike = fields.field(f"field_{len(starts)}").null_count() == len(rest) and all(
-        (column.str.starts_with(start) if start.endswith(":") else column == start).all(
-            ignore_nulls=False
-        )
-        for column, start in zip(columns, starts, strict=True)
-    )
-    if not is_alike:
+    alike = _alike(starts, delimiter)
+    if len(alike) > _LONGEST_EXPRESSION or not rest.str.contains(alike).all():
         return None
     counts = FieldCounts()
     places = _key_places(delimiter.join(starts), delimiter, len(rest), counts)
-    chosen: list[pl.Series] = []
+    types: dict[int, pl.DataType] = {}
     for key, place in places.items():
-        if claimed(key):
-            values = columns[place].str.slice(len(starts[place]))
-            chosen.append(values.alias(KEY_COLUMN_PREFIX + key))
-        else:
+        found = type_of(key)
+        if found is None:
             counts.unclaimed[key] += len(rest)
-    return pl.DataFrame(chosen), counts
+        else:
+            types[place] = found
+    if not types:
+        return pl.DataFrame(), counts
+    data = rest.str.join("\n").item().encode()
+    data = data.translate(bytes.maketrans(b":", delimiter.encode()))
+    fields = _read_csv(data, delimiter, starts, types)
+    texts = {place: pl.String() for place in types if not _is_plain(fields[str(place)])}
+    if texts:
+        fields = fields.with_columns(_read_csv(data, delimiter, starts, texts))
+    named = {key: str(place) for key, place in places.items() if place in types}
+    cut = fields.select(pl.col(at).alias(KEY_COLUMN_PREFIX + key) for key, at in named.items())
+    return cut, counts
+
+
+def _alike(starts: list[str], delimiter: str) -> str:
+    """An expression of lines with the same keys, whatever their values are."""
+    marker = re.escape(delimiter)
+    value = rf"[^{marker}:\r\n]*"
+    fields = (re.escape(start) + (value if start.endswith(":") else "") for start in starts)
+    return f"^(?:{marker.join(fields)})$"
+
+
+def _read_csv(
+    data: bytes, delimiter: str, starts: list[str], types: Mapping[int, pl.DataType]
+) -> pl.DataFrame:
+    """Read some of the values as numbers or texts, in columns that are called by their place."""
+    schema: dict[str, pl.DataType] = {}
+    for place, start in enumerate(starts):
+        schema[f"key {place}"] = pl.String()
+        if start.endswith(":"):
+            schema[str(place)] = types.get(place, pl.String())
+    lines = pl.scan_csv(
+        data,
+        has_header=False,
+        separator=delimiter,
+        quote_char=None,
+        schema=schema,
+        ignore_errors=True,
+        # what is no number is null either way, and telling takes time
+        empty_string_is_null=any(type_.is_numeric() for type_ in types.values()),
+    )
+    return lines.select(map(str, types)).collect()
+
+
+def _is_plain(values: pl.Series) -> bool:
+    """Whether fields were read as numbers, each of them."""
+    return values.dtype.is_numeric() and not values.has_nulls() and bool(values.is_finite().all())
 
 
 def _key_places(signature: str, delimiter: str, number: int, counts: FieldCounts) -> dict[str, int]:

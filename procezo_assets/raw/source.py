@@ -39,7 +39,8 @@ class DeviceDay:
     """The rows of one device on one day, from whatever files they come.
 
     Args:
-        rows: `ts` (sorted; ties by file name, then line), then string columns `key:<name>`.
+        rows: `ts` (sorted; ties by file name, then line), then columns `key:<name>` of strings, or
+            of numbers where all fields of the device's files are plain ones.
         digest: sha256 of the raw lines in that order.
         fields: What was met in their fields.
         units: Unit by key, where the flow or the files' headers name one.
@@ -372,7 +373,8 @@ def _located(counted: FileCounts, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sorted(pieces: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(pieces, how="diagonal").sort("ts", "file", "line")
+    # where only some files have nothing but numbers, all are strings
+    return pl.concat(pieces, how="diagonal_relaxed").sort("ts", "file", "line")
 
 
 def _digest(texts: pl.Series) -> str:

@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from procezo_assets.raw.dialect import DateOrder
@@ -17,9 +19,7 @@ from procezo_assets.raw.local_time import Clock, to_instants
 Reading = tuple[pl.DataFrame, Counter[str]]
 
 _STYLES = ("-", "/", ".")
-_HOUR_AND_MINUTE = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
-_SECOND = ":[0-5][0-9]"
-_FRACTION = r"\.[0-9]{1,6}"
+_CLOCK = r"(?P<h>[0-9]{2}):(?P<m>[0-9]{2})(?::(?P<s>[0-9]{2})(?:\.(?P<f>[0-9]{1,6}))?)?"
 _FIRST = 50  # texts: a header or damaged lines may come first
 
 
@@ -43,13 +43,12 @@ def read_alike(
     Returns:
         `ts` and `problem`, and how many times a policy settled, as `otherwise` returns them.
     """
-    found = _common_shape(texts, date_style, order)
-    if found is None:
+    first = _first_of_a_shape(texts, date_style, order)
+    if first is None:
         return otherwise(texts)
-    shape, code = found
-    alike = texts.to_frame("text").select(pl.when(pl.col("text").str.contains(shape)).then("text"))
-    naive = alike.to_series().str.to_datetime(code, time_unit="us", strict=False)
-    stamps, settled = to_instants(naive, Clock() if code.endswith("Z") else clock)
+    naive = _read_by_place(texts, first)
+    zulu = first.group().endswith("Z")
+    stamps, settled = to_instants(naive, Clock() if zulu else clock)
     left = naive.is_null()
     if left.any():
         rest, more = otherwise(texts.filter(left))
@@ -62,22 +61,60 @@ def read_alike(
     return stamps, settled
 
 
-def _common_shape(texts: pl.Series, date_style: str, order: DateOrder) -> tuple[str, str] | None:
-    """The shape of the first timestamps, as an expression, and the format that reads it.
+def _first_of_a_shape(texts: pl.Series, date_style: str, order: DateOrder) -> re.Match[str] | None:
+    """The first timestamp, with a group for each part.
 
     None where the first ones have parts of one digit, years of two, names of months or zones.
     """
     if date_style not in _STYLES:
         return None
-    digits = ("[0-9]{4}" if part == "Y" else "[0-9]{2}" for part in order)
-    date = re.escape(date_style).join(digits)
-    whole = re.compile(f"{date}([ T]){_HOUR_AND_MINUTE}({_SECOND})?({_FRACTION})?(Z?)")
+    date = re.escape(date_style).join(
+        f"(?P<{part}>[0-9]{{{4 if part == 'Y' else 2}}})" for part in order
+    )
+    whole = re.compile(f"{date}[ T]{_CLOCK}Z?")
     first = texts.drop_nulls().head(_FIRST)
-    met = next((match for text in first if (match := whole.fullmatch(text))), None)
-    if met is None or (met[3] and not met[2]):
-        return None
-    between, second, fraction, zulu = met.groups()
-    code = date_style.join("%Y" if part == "Y" else f"%{part.lower()}" for part in order)
-    code += f"{between}%H:%M{':%S' if second else ''}{'%.f' if fraction else ''}{zulu}"
-    shape = f"^{date}{between}{_HOUR_AND_MINUTE}{_SECOND if second else ''}"
-    return f"{shape}{_FRACTION if fraction else ''}{zulu}$", code
+    return next((match for text in first if (match := whole.fullmatch(text))), None)
+
+
+def _read_by_place(texts: pl.Series, first: re.Match[str]) -> pl.Series:
+    """Read timestamps by where their digits stand in the first one.
+
+    Returns:
+        datetime[us] without a zone; null where a text is not like the first, or no time.
+    """
+    shape = first.group()
+    alike = (texts.str.len_bytes() == len(shape)).fill_null(value=False)
+    joined = (texts if alike.all() else texts.filter(alike)).str.join().item()
+    # a row a place, so that what follows goes through memory in its order
+    places = np.ascontiguousarray(
+        np.frombuffer(joined.encode(), np.uint8).reshape(-1, len(shape)).T
+    )
+    digits = places - np.uint8(ord("0"))
+    sound = np.ones(places.shape[1], bool)
+    for place, character in enumerate(shape):
+        is_digit = "0" <= character <= "9"
+        sound &= digits[place] <= 9 if is_digit else places[place] == ord(character)  # noqa: PLR2004
+
+    def number(part: str) -> npt.NDArray[np.int64]:
+        start, end = first.span(part)
+        read = np.zeros(places.shape[1], np.int64)
+        for place in range(start, end):  # none where the shape has no such part
+            read = read * 10 + digits[place]
+        return read
+
+    month, day = number("M"), number("D")
+    months = (number("Y") - 1970) * 12 + month - 1
+    days = months.astype("M8[M]").astype("M8[D]") + (day - 1)
+    sound &= (month >= 1) & (month <= 12) & (days.astype("M8[M]").astype(int) == months)  # noqa: PLR2004
+    hour, minute, second = number("h"), number("m"), number("s")
+    sound &= (hour < 24) & (minute < 60) & (second < 60)  # noqa: PLR2004
+    start, end = first.span("f")
+    read = ((days.astype(int) * 24 + hour) * 60 + minute) * 60 + second
+    read = read * 1_000_000 + number("f") * 10 ** (6 - (end - start))
+    moments = pl.select(
+        pl.when(pl.lit(pl.Series(sound))).then(pl.lit(pl.Series(read)).cast(pl.Datetime("us")))
+    ).to_series()
+    if len(moments) == len(texts):
+        return moments
+    unread = pl.repeat(None, len(texts), dtype=pl.Datetime("us"), eager=True)
+    return unread.scatter(alike.arg_true(), moments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Literal
@@ -18,6 +17,8 @@ from procezo_assets.treatments.model import source
 from procezo_assets.treatments.treated import Frame, Treated
 
 RESERVED_COLUMNS = frozenset({"ts", "device", "dataset", "domain", "day", "window"})
+
+TYPES: dict[Literal["int", "float"], pl.DataType] = {"int": pl.Int64(), "float": pl.Float64()}
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INT64 = (-(2**63), 2**63 - 1)
@@ -280,8 +281,8 @@ def parse(rows: Frame, params: ParseParameters) -> dict[str, Treated]:
     """Read raw lines as typed rows, split by domain.
 
     Args:
-        rows: The rows of one device-day, sorted: `ts` (datetime[us, UTC]), then string columns
-            `key:<name>`.
+        rows: The rows of one device-day, sorted: `ts` (datetime[us, UTC]), then columns
+            `key:<name>`, of strings or of numbers that are of the domain's type already.
         params: How to read them.
 
     Returns:
@@ -314,14 +315,16 @@ def read_numbers(
     """Read decimals with an optional sign and exponent.
 
     Args:
-        texts: Strings; null where a line lacks the key.
+        texts: Strings, null where a line lacks the key; or what was read already.
         dtype: `int` reads whole values in any spelling (`12`, `12.0`, `1e3`).
 
     Returns:
         Int64 or Float64 values, and how many texts became null: `not_integer`, or `not_number`
         (no decimal, nan, inf, or beyond the type).
     """
-    target = pl.Int64 if dtype == "int" else pl.Float64
+    target = TYPES[dtype]
+    if texts.dtype == target:
+        return texts, {}
     trimmed = texts.str.strip_chars()
     values = trimmed.cast(target, strict=False)
     if dtype == "float":
@@ -366,8 +369,3 @@ def _exact(text: str) -> Decimal:
     if len(exponent.lstrip("+-").lstrip("0")) > len(_LARGE_EXPONENT):
         exponent = ("-" if exponent.startswith("-") else "") + _LARGE_EXPONENT
     return Decimal(mantissa + marker + exponent)
-
-
-def claims(params: ParseParameters) -> Callable[[str], bool]:
-    """Tell of a key whether any domain takes it."""
-    return lambda key: params.domain_of(key) is not None

@@ -68,6 +68,16 @@ def test_lines_do_not_depend_on_blocks(data, size):
     assert texts == split_text(data).to_list()
 
 
+@given(
+    lines=st.lists(st.text("0;:\r é\0", min_size=10, max_size=20), min_size=1),
+    end=st.sampled_from(["", "\n"]),
+)
+def test_lines_end_at_lf_and_lose_a_cr(lines, end):
+    expected = [line.replace("\0", "").removesuffix("\r") for line in lines]
+
+    assert split_text(("\n".join(lines) + end).encode()).to_list() == expected
+
+
 @pytest.mark.parametrize(
     ("codec", "data", "texts"),
     [

@@ -36,6 +36,9 @@ class Written:
     names: list[str] | None
 
 
+TITLES = ["Logger 4711", "Site: pond", "# a comment"]
+
+
 @st.composite
 def written(draw):
     delimiter = draw(st.sampled_from([",", ";", "\t", "|", " "]))
@@ -61,7 +64,7 @@ def written(draw):
     apart = delimiter == " " or draw(st.booleans())
     header = draw(st.booleans())
     trailing = delimiter != " " and draw(st.booleans())
-    titles = draw(st.lists(st.sampled_from(["Logger 4711", "Site: pond", "# a comment"])))
+    titles = draw(st.lists(st.sampled_from(TITLES)))
     names = [
         f"value {'abcd'[at]}" if delimiter != " " else f"v{'abcd'[at]}" for at in range(places)
     ]
@@ -108,7 +111,9 @@ def test_rows_are_read_back_or_the_file_is_refused(file):
 
     rows = classified.filter(pl.col("problem").is_null())
     assert rows["ts"].to_list() == file.stamps
-    assert set(classified["problem"].drop_nulls()) <= {"header"}
+    # of few lines with blanks between fields, a title may be a row that is damaged
+    others = classified.filter(~pl.col("text").is_in(TITLES))
+    assert set(others["problem"].drop_nulls()) <= {"header"}
     given_names = file.names or list(dialect.value_columns)
     for place, name in enumerate(given_names[: len(file.values[0])]):
         column = fields[f"key:{name}"] if f"key:{name}" in fields.columns else None

@@ -9,21 +9,27 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from procezo_assets.raw import kv_csv
-from procezo_assets.raw.kv_csv import line_problems, read_fields, timestamp_texts
+from procezo_assets.raw.kv_csv import cut_stamps, field_problems, read_fields
+from procezo_assets.treatments.parse import TYPES, read_numbers
 
 T = "2026-01-25T08:14:18Z"
 
 
-def anything(_):
-    return True
+def as_text(_):
+    return pl.String()
 
 
-def fields(*lines, delimiter=";", claimed=anything):
-    return read_fields(pl.Series(lines, dtype=pl.String), delimiter=delimiter, claimed=claimed)
+def fields(*lines, delimiter=";", type_of=as_text):
+    return read_fields(pl.Series(lines, dtype=pl.String), delimiter=delimiter, type_of=type_of)
 
 
 def problem(line, delimiter=";"):
-    return line_problems(pl.Series([line]), delimiter=delimiter).item()
+    return problems([line], delimiter=delimiter)[0]
+
+
+def problems(lines, delimiter=";"):
+    _, rest = cut_stamps(pl.Series(lines), delimiter=delimiter)
+    return field_problems(rest, delimiter=delimiter).to_list()
 
 
 @pytest.mark.parametrize(
@@ -43,7 +49,9 @@ def test_without_any_key_value_a_line_is_none(line):
 def test_the_timestamp_is_what_stands_before_the_first_delimiter():
     lines = pl.Series([f"{T};m0:1;m1:2", "rebooting", ""])
 
-    assert timestamp_texts(lines, delimiter=";").to_list() == [T, "rebooting", ""]
+    stamps, rest = cut_stamps(lines, delimiter=";")
+    assert stamps.to_list() == [T, "rebooting", ""]
+    assert rest.to_list() == ["m0:1;m1:2", None, None]
 
 
 def test_fields_by_key():
@@ -77,7 +85,9 @@ def test_a_value_may_hold_colons():
 
 def test_keys_that_nothing_claims_are_counted_by_name():
     frame, met = fields(
-        f"{T};m0:1;volt:3.7", f"{T};volt:3.6;volt:3.5;x:1", claimed=lambda key: key == "m0"
+        f"{T};m0:1;volt:3.7",
+        f"{T};volt:3.6;volt:3.5;x:1",
+        type_of=lambda key: pl.String() if key == "m0" else None,
     )
 
     assert frame.columns == ["key:m0"]
@@ -136,6 +146,41 @@ def test_fields_by_position_are_fields_by_expression(lines, few):
     assert met == met_by_expression == met_mixed
 
 
+NUMBERS = st.one_of(
+    st.integers(-(2**64), 2**64).map(str),
+    st.floats().map(str),
+    st.text("0123456789+-.eE ", max_size=6),
+    st.sampled_from(["", " 7", "7 ", "\t7", "1_0", "0x1", "nan", "inf", "1e400", "7\r"]),
+)
+
+
+@given(
+    values=st.one_of(
+        *(st.lists(of, min_size=1, max_size=5) for of in (NUMBERS, st.integers().map(str)))
+    ),
+    dtype=st.sampled_from(["int", "float"]),
+    last=st.sampled_from(["", ";x", ";m1:", ";m1:3"]),
+)
+@settings(deadline=None, max_examples=300)
+def test_numbers_that_are_read_at_once_are_those_of_their_texts(values, dtype, last):
+    lines = [f"{T};m0:{value}{last}" for value in values]
+    at_once, _ = fields(*lines, type_of=lambda _: TYPES[dtype])
+
+    found, reasons = read_numbers(at_once["key:m0"], dtype=dtype)
+    expected, expected_reasons = read_numbers(pl.Series(values), dtype=dtype)
+    assert found.to_list() == expected.to_list()
+    assert reasons == expected_reasons
+
+
+def test_only_columns_of_plain_numbers_are_numbers():
+    lines = [f"{T};m0:{m0};m1:{m0 % 7 or 'x'};t:0.{m0};u:nan" for m0 in range(20)]
+    types = {"m0": pl.Int64(), "m1": pl.Int64(), "t": pl.Float64(), "u": pl.Float64()}
+    frame, _ = fields(*lines, type_of=types.get)
+
+    assert frame.dtypes == [pl.Int64, pl.String, pl.Float64, pl.String]
+    assert frame.row(7) == (7, "x", 0.7, "nan")
+
+
 @given(st.lists(LINES, min_size=1, max_size=12))
 @settings(deadline=None, max_examples=100)
 def test_every_field_is_taken_or_counted(lines):
@@ -150,8 +195,6 @@ def test_every_field_is_taken_or_counted(lines):
 @given(st.lists(LINES, min_size=1, max_size=12))
 @settings(deadline=None, max_examples=60)
 def test_a_line_without_problem_has_a_field(lines):
-    problems = line_problems(pl.Series(lines), delimiter=";").to_list()
-
-    for line, found in zip(lines, problems, strict=True):
+    for line, found in zip(lines, problems(lines), strict=True):
         frame, _ = fields(line)
         assert (found is None) == (frame.width > 0)

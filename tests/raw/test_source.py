@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pytest
 from pydantic import ValidationError
 
@@ -42,7 +43,7 @@ def scanned(dataset, files, **params):
 
 
 def values(source, day, device="pil-90", key="m0"):
-    return source.read_day(day)[device].rows[f"key:{key}"].to_list()
+    return source.read_day(day)[device].rows[f"key:{key}"].cast(pl.String).to_list()
 
 
 def test_rows_belong_to_their_day_whatever_the_file_is_called(dataset):
@@ -148,11 +149,23 @@ def test_keys_of_one_file_are_null_in_the_rows_of_another(dataset):
 
     day = source.read_day(D25)["pil-90"]
     assert day.rows.drop("ts").to_dict(as_series=False) == {
-        "key:m0": ["1", None],
-        "key:m1": [None, "2"],
+        "key:m0": [1, None],
+        "key:m1": [None, 2],
     }
     assert day.fields.unclaimed == {"x": 1}
     assert day.fields.without_colon == 1
+
+
+def test_numbers_of_one_file_are_texts_beside_words_of_another(dataset):
+    source = scanned(
+        dataset,
+        {
+            "a_pil-90_2026-01-25.csv": "2026-01-25T08:00:00Z;m0:01\n",
+            "b_pil-90_2026-01-25.csv": "2026-01-25T09:00:00Z;m0:x\n",
+        },
+    )
+
+    assert source.read_day(D25)["pil-90"].rows["key:m0"].to_list() == ["1", "x"]
 
 
 def test_columns_are_those_of_the_day(dataset):
