@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -138,18 +138,23 @@ def _rows_schema(rule: _Rule, columns: _Columns) -> pa.DataFrameSchema:
     unique_ts, _, bounds = rule
     low, high = bounds or (None, None)
     numbers = pl.col([name for name, dtype in columns if dtype.is_numeric()])
-    holds = [
-        pl.col("ts").is_not_null().all(),
-        _rising("ts", unique_ts=unique_ts).all(),
-        *([(numbers.min() >= low).fill_null(value=True)] if low is not None else []),
-        *([(numbers.max() <= high).fill_null(value=True)] if high is not None else []),
-    ]
 
-    def rows_hold(data: Any) -> pl.LazyFrame:  # noqa: ANN401 - pandera's PolarsData
-        lazy: pl.LazyFrame = data.lazyframe.select(rows_hold=pl.all_horizontal(holds))
-        return lazy
+    def rows_hold(data: Any) -> bool:  # noqa: ANN401 - pandera's PolarsData
+        frame = data.lazyframe.collect()  # or pandera would work out anew what is lazy
+        if frame["ts"].has_nulls():
+            return False
+        holds = bool(frame.select(_rising("ts", unique_ts=unique_ts).all()).item())
+        if low is not None:
+            holds &= all(v is None or v >= low for v in _row(frame.select(numbers.min())))
+        if high is not None:
+            holds &= all(v is None or v <= high for v in _row(frame.select(numbers.max())))
+        return holds
 
     return pa.DataFrameSchema(checks=[pa.Check(rows_hold)])
+
+
+def _row(frame: pl.DataFrame) -> tuple[float | None, ...]:
+    return frame.row(0) if frame.width else ()
 
 
 @functools.lru_cache(maxsize=512)
@@ -186,9 +191,11 @@ def _schema(rule: _Rule, columns: _Columns) -> pa.DataFrameSchema:
 
 def _outside_day(frame: pl.DataFrame, day: date) -> list[dict[str, object]]:
     """Rows of other days than the partition's; apart from the schema, which serves all days."""
-    outside = frame["ts"].filter(frame["ts"].dt.date() != day)
-    if outside.is_empty():
+    start = datetime.combine(day, time(), UTC)
+    inside = pl.col("ts").is_between(start, start + timedelta(days=1), closed="left")
+    if frame.select(inside.all()).item():
         return []
+    outside = frame.select(pl.col("ts").filter(~inside)).to_series()
     return [
         {
             "column": "ts",
