@@ -11,6 +11,8 @@ from procezo_assets.parameters import Parameters
 from procezo_assets.treatments.model import PartAbout, treatment
 from procezo_assets.treatments.treated import Frame, Treated
 
+_EXACT_HALVES = 2**52  # of smaller integers a float holds the mean of two exactly
+_ROUNDING = 1e-12  # more than the share of a value that rounding may change
 _LOOKED_AT = 4096  # rows that show whether a column is so noisy that most are suspects
 
 
@@ -89,7 +91,7 @@ def clean(frame: Frame, params: CleanParameters, *, about: PartAbout) -> Treated
     removed: dict[str, dict[str, int]] = {}
     kept = frame
     if params.drop_duplicates:
-        kept = frame.filter(pl.col("ts").is_first_distinct())
+        kept = frame.filter(pl.col("ts").ne_missing(pl.col("ts").shift()))
         if kept.height < frame.height:
             rows_removed["repeated_timestamp"] = frame.height - kept.height
             removed["repeated_timestamp"] = _fewer(frame, kept, values)
@@ -123,14 +125,19 @@ def _without_spikes(values: pl.Series, window: int, threshold: float) -> pl.Seri
     """Turn values to null that are too far from the median of those around.
 
     A value and its median are no further apart than the largest and the smallest value around.
-    Where only few are that far apart, only their medians are computed.
+    Where only few are that far apart, only their medians are computed. These may differ in their
+    last bits from those of Polars; where that could matter, all are left to Polars.
     """
-    if values.dtype.is_integer():  # the medians of floats may differ in their last bit
-        around = _around(values, window)
-        if _are_few(_suspects(around[:_LOOKED_AT], window, threshold), window, _LOOKED_AT):
-            suspects = _suspects(around, window, threshold)
-            if _are_few(suspects, window, len(values)):
-                return values.clone().scatter(_spikes(around, suspects, window, threshold), None)
+    around = _around(values, window)
+    largest = np.nanmax(np.abs(around), initial=0)
+    is_exact = values.dtype.is_integer() and largest <= _EXACT_HALVES
+    slack = 0.0 if is_exact else largest * _ROUNDING
+    if _are_few(_suspects(around[:_LOOKED_AT], window, threshold - slack), window, _LOOKED_AT):
+        suspects = _suspects(around, window, threshold - slack)
+        if _are_few(suspects, window, len(values)):
+            distances = _distances(around, suspects, window)
+            if is_exact or not (np.abs(distances - threshold) <= slack).any():
+                return values.clone().scatter(suspects[distances > threshold], None)
     floats = values.cast(pl.Float64)
     median = floats.rolling_median(window_size=window, min_samples=1, center=True)
     return values.set((floats - median).abs() > threshold, None)
@@ -172,20 +179,16 @@ def _rolling(
     return values
 
 
-def _spikes(
-    around: npt.NDArray[np.float64],
-    suspects: npt.NDArray[np.intp],
-    window: int,
-    threshold: float,
-) -> npt.NDArray[np.intp]:
-    """The suspects whose distance from their median is too large."""
+def _distances(
+    around: npt.NDArray[np.float64], suspects: npt.NDArray[np.intp], window: int
+) -> npt.NDArray[np.float64]:
+    """How far the values of some rows are from the medians of those around."""
     near = np.sort(around[suspects[:, None] + np.arange(window)], axis=1)  # NaN goes last
     count = window - np.isnan(near).sum(axis=1)
     rows = np.arange(len(suspects))
     median = (near[rows, (count - 1) // 2] + near[rows, count // 2]) / 2
-    values = around[suspects + window // 2]
-    spikes: npt.NDArray[np.intp] = suspects[np.abs(values - median) > threshold]
-    return spikes
+    distances: npt.NDArray[np.float64] = np.abs(around[suspects + window // 2] - median)
+    return distances
 
 
 def _fewer(before: Frame, after: Frame, columns: list[str]) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
@@ -69,11 +70,7 @@ def resample(frame: Frame, params: ResampleParameters, *, about: PartAbout) -> T
     columns = [column for column in frame.columns if column != "ts"]
     step = microseconds(params.freq)
     method = params.agg_method.get(about.domain, "mean")
-    binned = (
-        frame.with_columns(_floor(step))
-        .group_by("ts", maintain_order=True)
-        .agg(_merge(frame, column, method) for column in columns)
-    )
+    binned = _binned(frame, columns, step, method)
     merged = {column: frame[column].count() - binned[column].count() for column in columns}
     rows_removed = {"merged": frame.height - binned.height}
     has_value = binned.select(
@@ -86,10 +83,12 @@ def resample(frame: Frame, params: ResampleParameters, *, about: PartAbout) -> T
     kept = binned[leading:]
     rows_removed["before_first_value"] = leading
     grid = _grid(kept, step)
-    gridded = grid.join(kept, on="ts", how="left", maintain_order="left")
+    gridded = kept
+    if grid.height > kept.height:
+        gridded = grid.join(kept, on="ts", how="left", maintain_order="left")
     limit = _limit(params.max_gap_fill_s, step)
     filled = gridded.with_columns(
-        _fill(column, limit, head=params.long_gaps == "fill_head") for column in columns
+        _filled(gridded[column], limit, head=params.long_gaps == "fill_head") for column in columns
     )
     added = {column: filled[column].count() - gridded[column].count() for column in columns}
     if params.mask:
@@ -117,6 +116,21 @@ def _floor(step: int) -> pl.Expr:
     midnight = pl.col("ts").dt.truncate("1d")
     into_day = (pl.col("ts") - midnight).dt.total_microseconds()
     return midnight + pl.duration(microseconds=into_day // step * step)
+
+
+def _binned(frame: Frame, columns: list[str], step: int, method: Method) -> Frame:
+    """One row a bin; only rows that share one are merged, as nearly all have theirs alone."""
+    floored = frame.with_columns(_floor(step))
+    ts = pl.col("ts")
+    shared = floored.select(ts.eq_missing(ts.shift()) | ts.eq_missing(ts.shift(-1))).to_series()
+    if not shared.any():
+        return floored
+    merged = (
+        floored.filter(shared)
+        .group_by("ts", maintain_order=True)
+        .agg(_merge(frame, column, method) for column in columns)
+    )
+    return floored.filter(~shared).merge_sorted(merged, key="ts")
 
 
 def _merge(frame: Frame, column: str, method: Method) -> pl.Expr:
@@ -156,16 +170,18 @@ def _grid(kept: Frame, step: int) -> Frame:
     return grid.to_frame()
 
 
-def _fill(column: str, limit: int, *, head: bool) -> pl.Expr:
-    values = pl.col(column)
+def _filled(values: pl.Series, limit: int, *, head: bool) -> pl.Series:
+    """Carry values forward into gaps of up to so many bins, or into the first of longer ones."""
     if head:
-        return values.forward_fill(limit=limit) if limit else values
-    place = pl.int_range(pl.len(), dtype=pl.Int64)
-    known = pl.when(values.is_not_null()).then(place)
-    before = known.forward_fill()
-    after = known.backward_fill().fill_null(pl.len().cast(pl.Int64))
-    short = after - before - 1 <= limit
-    return pl.when(values.is_null() & short).then(values.forward_fill()).otherwise(values)
+        return values.forward_fill(limit) if limit else values
+    nulls = values.is_null().arg_true().to_numpy().astype(np.int64)
+    starts = np.flatnonzero(np.diff(nulls, prepend=-2) != 1)
+    lengths = np.diff(starts, append=len(nulls))
+    before = np.repeat(nulls[starts] - 1, lengths)
+    short = (np.repeat(lengths, lengths) <= limit) & (before >= 0)
+    if not short.any():
+        return values
+    return values.clone().scatter(nulls[short], values.gather(before[short]))
 
 
 def _with_masks(gridded: Frame, filled: Frame, columns: list[str]) -> Frame:
