@@ -208,10 +208,9 @@ def _day_values(frame: pl.DataFrame, column: str, day: date | None) -> pl.DataFr
 
 def _value_range(points: pl.DataFrame) -> tuple[float, float]:
     """Smallest and largest value, apart from each other even where they are equal or missing."""
-    values = points["value"].to_list()
-    if not values:
+    if points.is_empty():
         return 0.0, 1.0
-    low, high = min(values), max(values)
+    low, high = points.select(pl.col("value").min().alias("low"), high=pl.col("value").max()).row(0)
     if high - low > 1e-9 * max(abs(low), abs(high)):
         return low, high
     apart = 0.1 * abs(low) or 1.0

@@ -167,7 +167,7 @@ def _read_alike(
             types[place] = found
     if not types:
         return pl.DataFrame(), counts
-    data = rest.str.join("\n").item().encode()
+    data = rest.str.join("\n").cast(pl.Binary).item()
     data = data.translate(bytes.maketrans(b":", delimiter.encode()))
     fields = _read_csv(data, delimiter, starts, types)
     texts = {place: pl.String() for place in types if not _is_plain(fields[str(place)])}

@@ -23,7 +23,6 @@ from procezo_assets.raw.blocks import (
     LONGEST_LINE,
     Stretch,
     line_bytes,
-    line_count,
 )
 from procezo_assets.raw.classify import OTHER_HEADER, classify
 from procezo_assets.raw.containers import OpenedRaw, changed, unreadable
@@ -99,7 +98,7 @@ def _in_order(
         for stretch in opened.stretches():
             block = Block(offset, stretch.size, zlib.crc32(stretch.data), line, ())
             offset += stretch.size
-            line += 1 if stretch.too_long else line_count(stretch.data, newline=opened.newline)
+            line += stretch.lines
             if block.offset == 0:  # most files are one block: no thread is worth it
                 read = placed(stretch, block, None)
                 ends = read.ends

@@ -382,5 +382,5 @@ def _digest(texts: pl.Series) -> str:
     for start in range(0, len(texts), _HASHED_ROWS):
         if start:
             digest.update(b"\n")
-        digest.update(texts.slice(start, _HASHED_ROWS).str.join("\n").item().encode())
+        digest.update(texts.slice(start, _HASHED_ROWS).str.join("\n").cast(pl.Binary).item())
     return digest.hexdigest()

@@ -147,7 +147,7 @@ def _around(values: pl.Series, window: int) -> npt.NDArray[np.float64]:
     """Values between what a centred window misses; an even one reaches one row further back."""
     padded = np.full(len(values) + window - 1, np.nan)
     before = window // 2
-    padded[before : before + len(values)] = values.cast(pl.Float64).to_numpy()
+    padded[before : before + len(values)] = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
     return padded
 
 

@@ -18,10 +18,10 @@ def cut(data, *, block_bytes, newline=b"\n"):
 
 def test_blocks_end_where_a_line_ends():
     assert cut(b"aa\nbb\ncc\nd", block_bytes=4) == [
-        Stretch(b"aa\n", 3),
-        Stretch(b"bb\n", 3),
-        Stretch(b"cc\n", 3),
-        Stretch(b"d", 1),
+        Stretch(b"aa\n", 3, 1),
+        Stretch(b"bb\n", 3, 1),
+        Stretch(b"cc\n", 3, 1),
+        Stretch(b"d", 1, 1),
     ]
     assert cut(b"", block_bytes=4) == []
     assert cut(b"a\rb\nc", block_bytes=2, newline=b"\r") == [
@@ -41,11 +41,11 @@ def test_a_line_that_is_too_long_is_passed_over_in_little_memory(monkeypatch):
     monkeypatch.setattr(blocks, "LONGEST_LINE", 10)
     monkeypatch.setattr(blocks, "KEPT_OF_LONG_LINE", 3)
     assert cut(b"a\n" + b"x" * 40 + b"\nb\n", block_bytes=8) == [
-        Stretch(b"a\n", 2),
-        Stretch(b"xxx", 41, too_long=True),
-        Stretch(b"b\n", 2),
+        Stretch(b"a\n", 2, 1),
+        Stretch(b"xxx", 41, 1, too_long=True),
+        Stretch(b"b\n", 2, 1),
     ]
-    assert cut(b"x" * 40, block_bytes=8) == [Stretch(b"xxx", 40, too_long=True)]
+    assert cut(b"x" * 40, block_bytes=8) == [Stretch(b"xxx", 40, 1, too_long=True)]
 
 
 @given(
