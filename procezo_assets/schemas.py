@@ -192,10 +192,11 @@ def _schema(rule: _Rule, columns: _Columns) -> pa.DataFrameSchema:
 def _outside_day(frame: pl.DataFrame, day: date) -> list[dict[str, object]]:
     """Rows of other days than the partition's; apart from the schema, which serves all days."""
     start = datetime.combine(day, time(), UTC)
-    inside = pl.col("ts").is_between(start, start + timedelta(days=1), closed="left")
-    if frame.select(inside.all()).item():
+    end = start + timedelta(days=1)
+    low, high = frame.select(low=pl.col("ts").min(), high=pl.col("ts").max()).row(0)
+    if frame.is_empty() or (low >= start and high < end):
         return []
-    outside = frame.select(pl.col("ts").filter(~inside)).to_series()
+    outside = frame["ts"].filter(~frame["ts"].is_between(start, end, closed="left"))
     return [
         {
             "column": "ts",

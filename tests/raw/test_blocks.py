@@ -25,8 +25,8 @@ def test_blocks_end_where_a_line_ends():
     ]
     assert cut(b"", block_bytes=4) == []
     assert cut(b"a\rb\nc", block_bytes=2, newline=b"\r") == [
-        Stretch(b"a\r", 2),
-        Stretch(b"b\nc", 3),
+        Stretch(b"a\r", 2, 1),
+        Stretch(b"b\nc", 3, 1),
     ]
 
 
