@@ -373,6 +373,8 @@ def _located(counted: FileCounts, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sorted(pieces: list[pl.DataFrame]) -> pl.DataFrame:
+    if len(pieces) == 1 and pieces[0]["ts"].is_sorted():
+        return pieces[0]
     # where only some files have nothing but numbers, all are strings
     return pl.concat(pieces, how="diagonal_relaxed").sort("ts", "file", "line")
 

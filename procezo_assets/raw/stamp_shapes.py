@@ -89,16 +89,18 @@ def _read_by_place(texts: pl.Series, first: re.Match[str]) -> pl.Series:
     places = np.ascontiguousarray(
         np.frombuffer(joined.encode(), np.uint8).reshape(-1, len(shape)).T
     )
-    digits = places - np.uint8(ord("0"))
     sound = np.ones(places.shape[1], bool)
-    for place, character in enumerate(shape):
-        is_digit = "0" <= character <= "9"
-        sound &= digits[place] <= 9 if is_digit else places[place] == ord(character)  # noqa: PLR2004
+    digits: list[npt.NDArray[np.uint8]] = []
+    for character, found in zip(shape, places, strict=True):
+        # what is the same in all of them, such as the year, is looked at once
+        each = found[:1] if (found == found[0]).all() else found
+        digits.append(each - np.uint8(ord("0")))
+        sound &= digits[-1] <= 9 if character.isdigit() else each == ord(character)  # noqa: PLR2004
 
     def number(part: str) -> npt.NDArray[np.int64]:
-        start, end = first.span(part)
-        read = np.zeros(places.shape[1], np.int64)
-        for place in range(start, end):  # none where the shape has no such part
+        start, end = first.span(part)  # none where the shape has no such part
+        read = np.zeros(1, np.int64)
+        for place in range(start, end):
             read = read * 10 + digits[place]
         return read
 
@@ -111,9 +113,9 @@ def _read_by_place(texts: pl.Series, first: re.Match[str]) -> pl.Series:
     start, end = first.span("f")
     read = ((days.astype(int) * 24 + hour) * 60 + minute) * 60 + second
     read = read * 1_000_000 + number("f") * 10 ** (6 - (end - start))
-    moments = pl.select(
-        pl.when(pl.lit(pl.Series(sound))).then(pl.lit(pl.Series(read)).cast(pl.Datetime("us")))
-    ).to_series()
+    moments = pl.Series(np.broadcast_to(read, len(sound))).cast(pl.Datetime("us"))
+    if not sound.all():
+        moments = moments.set(pl.Series(~sound), None)
     if len(moments) == len(texts):
         return moments
     unread = pl.repeat(None, len(texts), dtype=pl.Datetime("us"), eager=True)
