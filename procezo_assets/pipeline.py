@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -228,6 +228,15 @@ class Partition:
             raw_files=raw_files,
             warnings=tuple(warnings),
         )
+
+    def keep_only(self, outputs: Collection[str]) -> None:
+        """Let go of the frames of stages that nothing reads any more.
+
+        Args:
+            outputs: The output folders of those that are still read.
+        """
+        for output in self.frames.keys() - set(outputs):
+            del self.frames[output]
 
     def _parse(
         self, stage: Stage, ledger: Ledger, warnings: list[str]

@@ -328,10 +328,12 @@ class _DatasetRun:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
-                for stage in phase:
+                for place, stage in enumerate(phase):
                     told.put(event := partition.run(stage))
                     if _stops(event):
                         break
+                    del event  # holds the frames, too
+                    partition.keep_only({later.input for later in phase[place + 1 :]})
         except (Exception, SystemExit) as error:  # noqa: BLE001 - never another day's trouble
             told.put(_failed(stage, self.dataset.name, day, error))
         finally:
