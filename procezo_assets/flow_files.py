@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -98,14 +98,18 @@ def load_flows(home: Home, registry: Registry) -> FlowSet:
     """
     flows: dict[str, Flow] = {}
     problems: dict[str, ProcezoError] = {}
+    names = home.dataset_names()
+    datasets: dict[str, list[str]] = {}
     for path in sorted(home.flows.glob("*.json")) if home.flows.is_dir() else []:
         try:
             flow = read_flow(path, registry)
-            _refuse_collisions(flow, flows.values(), home)
+            its = [name for name in names if flow.takes_dataset(name)]
+            for other in flows.values():
+                _refuse_collision(flow, its, other, datasets[other.name])
         except ProcezoError as error:
             problems[path.name] = error
         else:
-            flows[flow.name] = flow
+            flows[flow.name], datasets[flow.name] = flow, its
     return FlowSet(flows, problems)
 
 
@@ -350,31 +354,34 @@ def _check_one_dataset(flow: Flow, stage: Stage) -> None:
         )
 
 
-def _refuse_collisions(flow: Flow, others: Iterable[Flow], home: Home) -> None:
-    for other in others:
-        if other.identifier == flow.identifier:
-            raise FlowError(
-                f"{flow.path.name}: flow '{flow.name}' has the same name in Dagster as "
-                f"'{other.name}' of {other.path.name} ({flow.identifier})",
-                "rename one of them",
-            )
-        shared = {stage.output for stage in flow.stages} & {stage.output for stage in other.stages}
-        dataset = _common_dataset(flow, other, home)
-        if shared and dataset is not None:
-            raise FlowError(
-                f"{flow.path.name}: flow '{flow.name}' writes {', '.join(sorted(shared))} "
-                f"of dataset '{dataset}', which flow '{other.name}' ({other.path.name}) writes too",
-                "one flow serves the first fill and the daily run: keep one of them "
-                "(procezo flow NAME, then procezo flow NAME --last), or give this one its own "
-                "output folders",
-            )
+def _refuse_collision(
+    flow: Flow, datasets: Sequence[str], other: Flow, others: Sequence[str]
+) -> None:
+    """Refuse two flows that cannot be told apart, or that write the same files.
 
-
-def _common_dataset(flow: Flow, other: Flow, home: Home) -> str | None:
-    """A dataset that both flows take: on disk, or named by one of them."""
-    for one, two in ((flow, other), (other, flow)):
-        for pattern in one.patterns:
-            if two.takes_dataset(pattern):
-                return pattern
-    names = home.dataset_names()
-    return next((n for n in names if flow.takes_dataset(n) and other.takes_dataset(n)), None)
+    Args:
+        flow: One flow.
+        datasets: Its datasets on disk.
+        other: The other flow.
+        others: The other one's datasets on disk.
+    """
+    if other.identifier == flow.identifier:
+        raise FlowError(
+            f"{flow.path.name}: flow '{flow.name}' has the same name in Dagster as "
+            f"'{other.name}' of {other.path.name} ({flow.identifier})",
+            "rename one of them",
+        )
+    shared = {stage.output for stage in flow.stages} & {stage.output for stage in other.stages}
+    if not shared:
+        return
+    named = [pattern for pattern in flow.patterns if other.takes_dataset(pattern)]
+    named += [pattern for pattern in other.patterns if flow.takes_dataset(pattern)]
+    common = named or sorted({*datasets} & {*others})
+    if common:
+        raise FlowError(
+            f"{flow.path.name}: flow '{flow.name}' writes {', '.join(sorted(shared))} "
+            f"of dataset '{common[0]}', which flow '{other.name}' ({other.path.name}) writes too",
+            "one flow serves the first fill and the daily run: keep one of them "
+            "(procezo flow NAME, then procezo flow NAME --last), or give this one its own "
+            "output folders",
+        )
