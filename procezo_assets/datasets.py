@@ -189,6 +189,22 @@ class PartKey(NamedTuple):
         return folder / f"domain={self.domain}" / f"day={day}" / self.file_name(day)
 
 
+class StoredFile(NamedTuple):
+    """One file of a partition, as it is on disk.
+
+    Args:
+        path: Where it is.
+        size: Its bytes.
+        mtime_ns: When it was last changed.
+        inode: Which file that is; one that takes its place is another.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+
 def part_files(folder: Path, day: date) -> dict[PartKey, Path]:
     """Find the files of a stage's partition.
 
@@ -199,32 +215,79 @@ def part_files(folder: Path, day: date) -> dict[PartKey, Path]:
     Returns:
         The path of each file, in the order of their keys.
     """
-    found: dict[PartKey, Path] = {}
-    for domain_folder in _names(folder, "domain="):
-        domain = domain_folder.removeprefix("domain=")
-        day_folder = f"{folder}/{domain_folder}/day={day}"
-        middle = f"__{domain}__{day}"
-        for name in _names(day_folder, ""):
-            stem, suffix, rest = name.rpartition(".parquet")
-            device, separator, window = stem.rpartition(middle)
-            if suffix and not rest and separator and device and not name.startswith("."):
-                key = PartKey(device, domain, window.removeprefix("__") or None)
-                found[key] = Path(day_folder, name)
-    return dict(sorted(found.items(), key=lambda item: tuple(part or "" for part in item[0])))
+    return {key: Path(entry.path) for key, entry in _parts(folder, day).items()}
+
+
+def stored_files(folder: Path, day: date) -> dict[PartKey, StoredFile]:
+    """Find the files of a stage's partition, with what tells whether they have changed.
+
+    Args:
+        folder: The stage's folder.
+        day: The UTC day.
+
+    Returns:
+        Each file, in the order of their keys; those that are gone by now are left out.
+    """
+    found = {key: _stored(entry) for key, entry in _parts(folder, day).items()}
+    return {key: file for key, file in found.items() if file is not None}
+
+
+def all_stored_files(folder: Path) -> dict[date, dict[PartKey, StoredFile]]:
+    """Find the files of all partitions of a stage at once, by day, each as `stored_files`."""
+    found: dict[date, dict[PartKey, StoredFile]] = {}
+    for domain_entry in _entries(folder, "domain="):
+        domain = domain_entry.name.removeprefix("domain=")
+        for day_entry in _entries(domain_entry.path, "day="):
+            day = _day_of(day_entry.name)
+            if day is None:
+                continue
+            for key, entry in _keys(day_entry.path, domain, str(day)):
+                file = _stored(entry)
+                if file is not None:
+                    found.setdefault(day, {})[key] = file
+    return {day: dict(sorted(found[day].items(), key=_in_order)) for day in sorted(found)}
 
 
 def stage_days(folder: Path) -> list[date]:
     """List the days that a stage has files for, sorted."""
     days = {
         day
-        for domain_folder in _names(folder, "domain=")
-        for name in _names(f"{folder}/{domain_folder}", "day=")
-        if (day := _day_of(name))
-        and any(
-            file.endswith(".parquet") for file in _names(f"{folder}/{domain_folder}/{name}", "")
-        )
+        for domain_entry in _entries(folder, "domain=")
+        for day_entry in _entries(domain_entry.path, "day=")
+        if (day := _day_of(day_entry.name))
+        and any(entry.name.endswith(".parquet") for entry in _entries(day_entry.path, ""))
     }
     return sorted(days)
+
+
+def _parts(folder: Path, day: date) -> dict[PartKey, os.DirEntry[str]]:
+    found: dict[PartKey, os.DirEntry[str]] = {}
+    for domain_entry in _entries(folder, "domain="):
+        domain = domain_entry.name.removeprefix("domain=")
+        found.update(_keys(f"{domain_entry.path}/day={day}", domain, str(day)))
+    return dict(sorted(found.items(), key=_in_order))
+
+
+def _keys(folder: str, domain: str, day: str) -> Iterator[tuple[PartKey, os.DirEntry[str]]]:
+    middle = f"__{domain}__{day}"
+    for entry in _entries(folder, ""):
+        stem, suffix, rest = entry.name.rpartition(".parquet")
+        device, separator, window = stem.rpartition(middle)
+        if suffix and not rest and separator and device and not entry.name.startswith("."):
+            yield PartKey(device, domain, window.removeprefix("__") or None), entry
+
+
+def _in_order(item: tuple[PartKey, object]) -> tuple[str, str, str]:
+    key = item[0]
+    return (key.device, key.domain, key.window or "")
+
+
+def _stored(entry: os.DirEntry[str]) -> StoredFile | None:
+    try:
+        found = entry.stat()
+    except OSError:
+        return None
+    return StoredFile(entry.path, found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 def raw_files(dataset: Dataset) -> list[Path]:
@@ -313,9 +376,10 @@ def _day_of(folder: str) -> date | None:
         return None
 
 
-def _names(folder: Path | str, prefix: str) -> list[str]:
-    """The names in a folder that begin so; none where it is no folder. Paths would take longer."""
+def _entries(folder: Path | str, prefix: str) -> list[os.DirEntry[str]]:
+    """What a folder has that begins so; nothing where it is no folder. Paths would take longer."""
     try:
-        return [name for name in os.listdir(folder) if name.startswith(prefix)]  # noqa: PTH208
+        with os.scandir(folder) as found:
+            return [entry for entry in found if entry.name.startswith(prefix)]
     except (FileNotFoundError, NotADirectoryError):
         return []

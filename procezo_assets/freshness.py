@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,13 @@ from procezo_assets.fits import current_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.parameters import parameters_hash
 from procezo_assets.raw.source import RawSource
+from procezo_assets.stored_stages import Files, Footer, FooterReader, StageListing
 from procezo_assets.stores.loads import load_digest, read_record
 from procezo_assets.stores.parquet import Provenance, file_sha256, read_provenance
 from procezo_assets.treatments.model import load_identity
 
 # a day that is kept and has no files of `parse` is nothing that a run can work on
 _NOTHING_KEPT = "nothing kept"
-
-
-FilesOf = Callable[[Path], dict[PartKey, Path]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ def stale_partitions(
     source: RawSource | None = None,
     run_params: Mapping[str, Any] | None = None,
     read: bool = True,
+    listing: StageListing | None = None,
 ) -> list[Stale]:
     """List what is missing or stale, day by day, each stage in the order of the flow.
 
@@ -64,20 +62,28 @@ def stale_partitions(
         run_params: Parameters over all others.
         read: Whether the lines of days are read whose raw files have changed, to learn whether
             their rows have; else they count as stale.
+        listing: The files of stages, where they have been listed.
     """
     days = sorted(days)
-    checks = [_StageCheck(flow, dataset, stage, run_params) for stage in stages]
+    listing = listing or StageListing(whole=False)
+    checks = [
+        _StageCheck(
+            flow, dataset, stage, run_params, footers=FooterReader(stage.name, days, source)
+        )
+        for stage in stages
+    ]
     found: list[Stale] = []
     if source is not None:
         source.load_digests(days)
     for day in days:
-        files_of = cache(partial(part_files, day=day))  # one stage's files are another's input
         for check in checks:
-            reason = check.reason(day, files_of, source, read=read)
+            reason = check.reason(day, listing, source, read=read)
             if reason == _NOTHING_KEPT:
                 break
             if reason:
                 found.append(Stale(check.stage.name, day, reason))
+    for check in checks:
+        check.footers.keep()
     return found
 
 
@@ -94,22 +100,35 @@ def why_kept(source: RawSource, day: date, folder: Path, parameters: str) -> str
     return source.why_kept(day, _made_so(footers, parameters))
 
 
-def _made_so(footers: Mapping[PartKey, Provenance | None], parameters: str) -> set[str]:
+def _made_so(footers: Mapping[PartKey, Footer | Provenance | None], parameters: str) -> set[str]:
     """The devices whose files were made with the parameters of now."""
     return {
         key.device for key, footer in footers.items() if footer and footer.parameters == parameters
     }
 
 
-def known_days(flow: Flow, dataset: Dataset, stages: Collection[Stage]) -> list[date]:
-    """List the days that stages, or the stages that they read, have files for or have loaded."""
+def known_days(
+    flow: Flow,
+    dataset: Dataset,
+    stages: Collection[Stage],
+    listing: StageListing | None = None,
+) -> list[date]:
+    """List the days that stages, or the stages that they read, have files for or have loaded.
+
+    Args:
+        flow: The flow.
+        dataset: One of its datasets.
+        stages: Which stages.
+        listing: Lists their files, where these are wanted as well.
+    """
+    days_of = listing.days if listing is not None else stage_days
     folders: set[str] = set()
     for stage in stages:
         folders.add(stage.output)
         writer = flow.input_of(stage)
         if writer is not None:
             folders.add(writer.output)
-    days = {day for folder in folders for day in stage_days(dataset.stage(folder))}
+    days = {day for folder in folders for day in days_of(dataset.stage(folder))}
     for stage in stages:
         days |= read_record(dataset.stage(stage.output)).days.keys()
     return sorted(days)
@@ -137,9 +156,16 @@ class _StageCheck:
     """Compares the files of one stage with what a run would write now."""
 
     def __init__(
-        self, flow: Flow, dataset: Dataset, stage: Stage, run_params: Mapping[str, Any] | None
+        self,
+        flow: Flow,
+        dataset: Dataset,
+        stage: Stage,
+        run_params: Mapping[str, Any] | None,
+        *,
+        footers: FooterReader,
     ) -> None:
         self.stage = stage
+        self.footers = footers
         self._folder = dataset.stage(stage.output)
         self._input = dataset.stage(stage.input)
         params = flow.parameters(stage, dataset.name, run_params)
@@ -153,13 +179,13 @@ class _StageCheck:
         )
 
     def reason(
-        self, day: date, files_of: FilesOf, source: RawSource | None, *, read: bool
+        self, day: date, listing: StageListing, source: RawSource | None, *, read: bool
     ) -> str | None:
         """Why a partition would change; None where it would not."""
         if self.stage.treatment.kind == "load":
             return self._load_reason(day)
-        files = files_of(self._folder)
-        footers = {key: read_provenance(path) for key, path in files.items()}
+        files = listing.of(self._folder, day)
+        footers = self.footers.read(day, files)
         is_source = self.stage.treatment.kind == "source"
         if (
             is_source
@@ -174,7 +200,7 @@ class _StageCheck:
                 return "file missing"
         if is_source:
             return self._compare_lines(footers, source, day, read=read)
-        return self._compare_inputs(files, footers, files_of(self._input))
+        return self._compare_inputs(files, footers, listing.of(self._input, day))
 
     def _load_reason(self, day: date) -> str | None:
         known = self._record.days.get(day)
@@ -184,7 +210,7 @@ class _StageCheck:
             return "what was loaded is gone"
         return None if known == load_digest(self._input, day, self._identity) else "input changed"
 
-    def _differs(self, footer: Provenance | None) -> str | None:
+    def _differs(self, footer: Footer | None) -> str | None:
         if footer is None:
             return "unreadable"
         if footer.parameters != self._parameters:
@@ -200,7 +226,7 @@ class _StageCheck:
 
     @staticmethod
     def _compare_lines(
-        footers: Mapping[PartKey, Provenance | None],
+        footers: Mapping[PartKey, Footer | None],
         source: RawSource | None,
         day: date,
         *,
@@ -222,30 +248,27 @@ class _StageCheck:
         return "raw lines changed"
 
     def _compare_inputs(
-        self,
-        files: Mapping[PartKey, Path],
-        footers: Mapping[PartKey, Provenance | None],
-        inputs: Mapping[PartKey, Path],
+        self, files: Files, footers: Mapping[PartKey, Footer | None], inputs: Files
     ) -> str | None:
         if not files:
             return "missing" if inputs else None
         if self.stage.treatment.kind == "folder":
-            newest = max((path.stat().st_mtime_ns for path in inputs.values()), default=0)
-            oldest = min(path.stat().st_mtime_ns for path in files.values())
+            newest = max((file.mtime_ns for file in inputs.values()), default=0)
+            oldest = min(file.mtime_ns for file in files.values())
             return "input changed" if newest > oldest else None
-        sources = {(key.device, key.domain): path for key, path in inputs.items()}
-        for key, path in files.items():
+        sources = {(key.device, key.domain): file for key, file in inputs.items()}
+        for key, file in files.items():
             source = sources.get((key.device, key.domain)) or inputs.get(key)
             footer = footers[key]
             if source is None:
                 return "input is gone"
             # an input that is older than what was made of it has not changed since
-            if source.stat().st_mtime_ns <= path.stat().st_mtime_ns:
+            if source.mtime_ns <= file.mtime_ns:
                 continue
-            if footer is None or footer.input != file_sha256(inputs.get(key, source)):
+            if footer is None or footer.input != file_sha256(Path(inputs.get(key, source).path)):
                 return "input changed"
         made = {(key.device, key.domain) for key in files}
-        newest = max(path.stat().st_mtime_ns for path in files.values())
+        newest = max(file.mtime_ns for file in files.values())
         # a part without a result may have been left out on purpose, unless it came later
-        added = (path for key, path in sources.items() if key not in made)
-        return "input changed" if any(p.stat().st_mtime_ns > newest for p in added) else None
+        added = (file for key, file in sources.items() if key not in made)
+        return "input changed" if any(file.mtime_ns > newest for file in added) else None

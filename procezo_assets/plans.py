@@ -14,6 +14,7 @@ from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import Stale, affected_stages, known_days, stale_partitions
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
+from procezo_assets.stored_stages import StageListing
 
 # starting a run costs seconds, an empty day nearly nothing: short gaps are bridged
 _BRIDGED_DAYS = 7
@@ -96,18 +97,19 @@ class Planner:
             touched: The only days that are looked at.
             source: The raw files, where they have been scanned.
         """
+        listing = StageListing(whole=True) if touched is None else None
         if any(stage.treatment.kind == "source" for stage in self.stages):
-            source = source or self._scanned()
+            source = source or self._scanned(listing)
         else:
             source = None
         _check_asked(self.flow, first, last)
         days = [
             day
-            for day in (self._days(source) if touched is None else self._of_flow(touched))
+            for day in (self._days(source, listing) if touched is None else self._of_flow(touched))
             if (not first or day >= first) and (not last or day <= last)
         ]
         if only_stale:
-            return self._stale_plans(days, source)
+            return self._stale_plans(days, source, listing)
         if not days and (first or last):
             raise PartitionError(
                 f"dataset '{self.dataset.name}' has no rows between {first or 'its start'} and "
@@ -116,7 +118,7 @@ class Planner:
             )
         return self._split(spans(days, bridged=_BRIDGED_DAYS), self.stages)
 
-    def _scanned(self) -> RawSource | None:
+    def _scanned(self, listing: StageListing | None) -> RawSource | None:
         """The raw files, scanned.
 
         Raises:
@@ -126,7 +128,7 @@ class Planner:
         if source is None:
             return None
         source.scan()
-        known = known_days(self.flow, self.dataset, self.stages)
+        known = known_days(self.flow, self.dataset, self.stages, listing)
         source.refuse_emptiness(known)
         problem = source.why_no_rows()
         made = set(known)
@@ -134,18 +136,26 @@ class Planner:
             raise problem  # rather than leave nothing of what earlier runs made
         return source
 
-    def _days(self, source: RawSource | None) -> list[date]:
+    def _days(self, source: RawSource | None, listing: StageListing | None) -> list[date]:
         """The days that raw rows or files of stages are of, within the flow's partitions."""
-        days = {*known_days(self.flow, self.dataset, self.stages)}
+        days = {*known_days(self.flow, self.dataset, self.stages, listing)}
         days |= set(source.days if source is not None else ())
         return self._of_flow(days)
 
     def _of_flow(self, days: Iterable[date]) -> list[date]:
         return sorted(day for day in days if self.flow.start <= day <= today())
 
-    def _stale_plans(self, days: list[date], source: RawSource | None) -> list[Plan]:
+    def _stale_plans(
+        self, days: list[date], source: RawSource | None, listing: StageListing | None
+    ) -> list[Plan]:
         stale = stale_partitions(
-            self.flow, self.dataset, self.stages, days, source=source, run_params=self.params
+            self.flow,
+            self.dataset,
+            self.stages,
+            days,
+            source=source,
+            run_params=self.params,
+            listing=listing,
         )
         stale += [
             Stale(stage.name, day, "to be fitted again")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 
 import pytest
 from small_home import CLEAN, DAYS, DUCKDB, NORMALIZE, PARSE, RESAMPLE, SmallHome
 
-from procezo_assets import freshness
+from procezo_assets import stored_stages
 from procezo_assets.freshness import known_days, stale_partitions
 from procezo_assets.raw.gone import GONE_FILE
 from procezo_assets.runs import Work, raw_source, run
@@ -62,15 +63,47 @@ def test_what_was_just_made_is_fresh(home):
     assert stale(home, raw=False) == set()
 
 
-def test_each_footer_is_read_once(home, monkeypatch):
-    read = []
-    provenance = freshness.read_provenance
+@pytest.fixture
+def read(monkeypatch):
+    """The files whose footers are read."""
+    files = []
+    provenance = stored_stages.read_provenance
     monkeypatch.setattr(
-        freshness, "read_provenance", lambda path: read.append(path) or provenance(path)
+        stored_stages, "read_provenance", lambda path: files.append(path) or provenance(path)
     )
+    return files
+
+
+def test_each_footer_is_read_once_while_its_file_stays_as_it_is(home, read, monkeypatch):
+    monkeypatch.setattr(stored_stages, "_SURE_AFTER_NS", 0)
     assert stale(home) == set()
     assert read
     assert len(read) == len(set(read))
+    read.clear()
+
+    assert stale(home) == set()
+    assert read == []
+
+    changed = parts(home, "20_clean", DAYS[0])[0]
+    times = (changed.stat().st_atime_ns, changed.stat().st_mtime_ns)
+    changed.write_bytes(b"x" * changed.stat().st_size)  # the same size
+    os.utime(changed, ns=times)
+    again = changed.with_name("x")
+    shutil.copy2(changed, again)
+    again.replace(changed)  # the same time, of another file
+    assert stale(home) == {("clean", DAYS[0].day, "unreadable")}
+    assert read == parts(home, "20_clean", DAYS[0])
+
+
+def test_the_footer_of_a_file_that_may_change_unnoticed_is_read_again(home, read, monkeypatch):
+    monkeypatch.setattr(stored_stages, "_SURE_AFTER_NS", 0)
+    young = parts(home, "35_normalized", DAYS[0])[0]
+    os.utime(young, (time.time() + 60, time.time() + 60))
+    stale(home)
+    read.clear()
+
+    stale(home)
+    assert read == parts(home, "35_normalized", DAYS[0])
 
 
 def test_a_new_day_is_missing_where_its_input_is_there(home):

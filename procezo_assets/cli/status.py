@@ -11,12 +11,13 @@ import click
 
 from procezo_assets.cli.home import current_home, format_option, load
 from procezo_assets.cli.output import print_json, print_table, size_text
-from procezo_assets.datasets import Dataset, Home, part_files, raw_files, stage_days
+from procezo_assets.datasets import Dataset, Home, raw_files
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import affected_stages, known_days, stale_partitions
 from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
+from procezo_assets.stored_stages import StageListing
 from procezo_assets.stores.loads import read_record
 
 RAW = "raw"
@@ -73,13 +74,20 @@ def status(flows: tuple[str, ...], output_format: str) -> None:
 
 def _rows(home: Home, flow: Flow, name: str) -> list[dict[str, Any]]:
     dataset = home.existing_dataset(name)
-    days = set(known_days(flow, dataset, flow.stages))
+    listing = StageListing(whole=True)
+    days = set(known_days(flow, dataset, flow.stages, listing))
     source, unread = _known_raw(flow, dataset)
     if source is not None and not unread:
         days |= {day for day in source.days if flow.start <= day <= today()}
     stale: dict[str, dict[str, int]] = {}
     found = stale_partitions(
-        flow, dataset, flow.stages, days, source=None if unread else source, read=False
+        flow,
+        dataset,
+        flow.stages,
+        days,
+        source=None if unread else source,
+        read=False,
+        listing=listing,
     )
     for one in found:
         reasons = stale.setdefault(one.stage, {})
@@ -94,21 +102,20 @@ def _rows(home: Home, flow: Flow, name: str) -> list[dict[str, Any]]:
                 dataset=name,
                 stage=RAW,
                 days=[],
-                files=raw_files(dataset),
+                sizes=[_size(path) for path in raw_files(dataset)],
                 stale={"new or changed": unread} if unread else {},
                 remarks=_remarks(source),
             )
         )
     for stage in flow.stages:
-        folder = dataset.stage(stage.output)
-        held, files = _stage_files(folder, stage)
+        held, sizes = _stage_files(dataset.stage(stage.output), stage, listing)
         rows.append(
             _row(
                 flow=flow,
                 dataset=name,
                 stage=stage.name,
                 days=held,
-                files=files,
+                sizes=sizes,
                 stale=stale.get(stage.name, {}),
             )
         )
@@ -133,25 +140,25 @@ def _remarks(source: RawSource) -> dict[str, int]:
     return {what: count for what, count in counts.items() if count}
 
 
-def _stat(path: Path) -> tuple[int, int]:
-    """Size and time of change; zeros for a link whose target is gone."""
+def _size(path: Path) -> int:
+    """The bytes of a file; zero of a link whose target is gone."""
     try:
-        found = path.stat()
+        return path.stat().st_size
     except OSError:
-        return (0, 0)
-    return (found.st_size, found.st_mtime_ns)
+        return 0
 
 
-def _stage_files(folder: Path, stage: Stage) -> tuple[list[date], list[Path]]:
+def _stage_files(folder: Path, stage: Stage, listing: StageListing) -> tuple[list[date], list[int]]:
+    """The days that a stage has, and the sizes of its files."""
     if stage.treatment.kind == "load":
         exported = [
             path
             for path in (folder.iterdir() if folder.is_dir() else [])
             if path.suffix in {".csv", ".parquet"} and not path.name.startswith(".")
         ]
-        return sorted(read_record(folder).days), exported
-    days = stage_days(folder)
-    return days, [path for day in days for path in part_files(folder, day).values()]
+        return sorted(read_record(folder).days), [_size(path) for path in exported]
+    days = listing.days(folder)
+    return sorted(days), [file.size for files in days.values() for file in files.values()]
 
 
 def _row(
@@ -160,7 +167,7 @@ def _row(
     dataset: str,
     stage: str,
     days: list[date],
-    files: list[Path],
+    sizes: list[int],
     stale: dict[str, int],
     remarks: dict[str, int] | None = None,
 ) -> dict[str, Any]:
@@ -171,8 +178,8 @@ def _row(
         "days": len(days),
         "first": days[0] if days else None,
         "last": days[-1] if days else None,
-        "files": len(files),
-        "bytes": sum(_stat(path)[0] for path in files),
+        "files": len(sizes),
+        "bytes": sum(sizes),
         "stale": stale,
         "remarks": remarks or {},
     }

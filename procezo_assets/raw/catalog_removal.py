@@ -9,6 +9,7 @@ from procezo_assets.raw.catalog_store import (
     CatalogStore,
     day_digests,
     file_days,
+    footers,
     partitions,
     raw_files,
     sources,
@@ -16,7 +17,7 @@ from procezo_assets.raw.catalog_store import (
     waiting,
 )
 
-_OF_A_SOURCE = (raw_files, file_days, waiting, touched_days, day_digests, partitions)
+_OF_A_SOURCE = (raw_files, file_days, waiting, touched_days, day_digests, partitions, footers)
 
 
 def catalog_rows(home: Home, dataset: str) -> int:

@@ -8,8 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from procezo_assets.raw.catalog_store import day_digests, partitions, upsert
+from procezo_assets.raw.catalog_store import day_digests, footers, partitions, upsert
 from procezo_assets.raw.catalog_view import CatalogView, chunks, texts, within
+
+# of more days it is faster to look at all
+_ALL_AT_ONCE = 1000
 
 
 class ResultsCatalog(CatalogView):
@@ -76,3 +79,28 @@ class ResultsCatalog(CatalogView):
                 for day, (files, found) in counts.items()
             ]
             upsert(connection, partitions, rows)
+
+    def footers(self, stage: str, days: Collection[date]) -> dict[date, list[list[Any]]]:
+        """What was kept of the files of a stage's partitions."""
+        table = footers.c
+        found: dict[date, list[list[Any]]] = {}
+        with self.reading() as (connection, source):
+            for chunk in chunks(texts(days) if len(days) < _ALL_AT_ONCE else None):
+                rows = connection.execute(
+                    sa.select(table.day, table.files).where(
+                        table.source == source, table.stage == stage, within(table.day, chunk)
+                    )
+                )
+                found.update((date.fromisoformat(day), files) for day, files in rows)
+        return found
+
+    def store_footers(self, stage: str, found: Mapping[date, list[list[Any]]]) -> None:
+        """Keep what the files of a stage's partitions are."""
+        if not found:
+            return
+        with self.writing() as (connection, source):
+            rows = [
+                {"source": source, "stage": stage, "day": str(day), "files": files}
+                for day, files in found.items()
+            ]
+            upsert(connection, footers, rows)

@@ -135,6 +135,14 @@ partitions = sa.Table(
     _text("files"),
     sa.Column("counts", sa.JSON, nullable=False),
 )
+footers = sa.Table(
+    "footers",
+    _metadata,
+    _source(),
+    _key("stage"),
+    _key("day"),
+    sa.Column("files", sa.JSON, nullable=False),
+)
 
 
 class CatalogStore:

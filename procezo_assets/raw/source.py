@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import polars as pl
 
@@ -312,6 +312,14 @@ class RawSource:
             digests = self._read_digests(day)
             self._store_digests(day, digests)
         return digests
+
+    def footers(self, stage: str, days: Collection[date]) -> dict[date, list[list[Any]]]:
+        """What was kept of the files of a stage's partitions."""
+        return self._asked(self.catalog.footers, stage, days)
+
+    def store_footers(self, stage: str, found: Mapping[date, list[list[Any]]]) -> None:
+        """Keep what the files of a stage's partitions are."""
+        self._asked(self.catalog.store_footers, stage, found)
 
     def knows_digests(self, day: date) -> bool:
         """Whether the digests of a day can be told without reading it."""
