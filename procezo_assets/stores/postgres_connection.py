@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from procezo_assets.errors import StoreError, TransientStoreError
 
 if TYPE_CHECKING:
-    from adbc_driver_manager.dbapi import Cursor
+    from adbc_driver_manager.dbapi import Connection, Cursor
 
 T = TypeVar("T")
 
@@ -36,6 +37,8 @@ _RETRIED = re.compile(r"08\w{3}|57P0[1-5]|53300|40001|40P01")
 _OF_THE_DATA = re.compile(r"22\w{3}|23\w{3}|54\w{3}")
 _LOCKED = "55P03"
 _TOO_BIG = "54"
+
+_kept: ContextVar[dict[str, Connection] | None] = ContextVar("kept", default=None)
 
 
 class DayRefusedError(StoreError):
@@ -135,30 +138,63 @@ def in_transaction(url: str, work: Callable[[Cursor], T]) -> T:
     raise AssertionError  # the last attempt returns or raises
 
 
+@contextlib.contextmanager
+def connections_kept() -> Iterator[None]:
+    """Let transactions in here follow each other on one connection to each database."""
+    kept: dict[str, Connection] = {}
+    before = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(before)
+        for connection in kept.values():
+            _close(connection)
+
+
 def _attempt(address: Address, work: Callable[[Cursor], T]) -> T:
+    from adbc_driver_manager import Error  # noqa: PLC0415 - as above
+
+    kept = _kept.get()
+    connection = kept.pop(address.conninfo, None) if kept is not None else None
+    connection = connection or _connect(address)
+    try:
+        with connection.cursor() as cursor:
+            result = work(cursor)
+        connection.commit()
+    except Error as error:
+        _close(connection)
+        if error.sqlstate == _CANCELED and "user request" in str(error):
+            raise KeyboardInterrupt from None  # the driver's way to say Ctrl-C
+        raise _work_error(address, error) from None
+    except BaseException:
+        _close(connection)
+        raise
+    if kept is None:
+        _close(connection)
+    else:
+        kept[address.conninfo] = connection
+    return result
+
+
+def _connect(address: Address) -> Connection:
     from adbc_driver_manager import Error  # noqa: PLC0415 - as above
     from adbc_driver_postgresql import dbapi  # type: ignore[import-untyped] # noqa: PLC0415
 
     try:
-        connection = dbapi.connect(address.conninfo)
+        connection: Connection = dbapi.connect(address.conninfo)
     except Error as error:
         raise _connect_error(address, _first_line(address.masked(str(error)))) from None
-    with contextlib.closing(connection):
-        try:
-            with connection.cursor() as cursor:
-                result = work(cursor)
-            connection.commit()
-        except Error as error:
-            if error.sqlstate == _CANCELED and "user request" in str(error):
-                raise KeyboardInterrupt from None  # the driver's way to say Ctrl-C
-            with contextlib.suppress(Error):
-                connection.rollback()
-            raise _work_error(address, error) from None
-        except BaseException:
-            with contextlib.suppress(Error):
-                connection.rollback()
-            raise
-    return result
+    return connection
+
+
+def _close(connection: Connection) -> None:
+    """End what the connection has begun, and it; what fails at that is not worth telling."""
+    from adbc_driver_manager import Error  # noqa: PLC0415 - as above
+
+    with contextlib.suppress(Error):
+        connection.rollback()
+    with contextlib.suppress(Error):
+        connection.close()
 
 
 def _connect_error(address: Address, reason: str) -> StoreError:

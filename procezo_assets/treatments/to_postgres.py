@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import polars as pl
 from pydantic import Field, field_validator, model_validator
@@ -161,8 +163,18 @@ def to_postgres(inputs: list[StageInput], params: ToPostgres) -> list[Loaded]:
     plans = [_Plan(source, params) for source in inputs]
     if params.is_wide:
         _check_wide_tables(plans, params)
+    from procezo_assets.stores.postgres_connection import connections_kept  # noqa: PLC0415 - heavy
+
     url = server_url(params, inputs[0].home)
-    return [plan.load(url) for plan in plans]
+    with connections_kept():
+        return [plan.load(url) for plan in plans]
+
+
+class _Rows(NamedTuple):
+    """The rows of a day and the units of their columns, by table."""
+
+    tables: dict[str, pl.DataFrame]
+    units: dict[str, dict[str, set[str]]]
 
 
 @dataclass
@@ -190,21 +202,27 @@ class _Plan:
             DayRefusedError,
         )
 
+        read = self._read_wide if self.params.is_wide else self._read_tidy
         rows: dict[date, int] = {}
         failed: dict[date, str] = {}
         tables: set[str] = set()
-        for day, parts in self.days.items():
-            try:
-                loaded = (self._load_wide if self.params.is_wide else self._load_tidy)(
-                    url, day, parts
-                )
-            except DayRefusedError as error:
-                failed[day] = str(error)
-            except (OSError, pl.exceptions.PolarsError) as error:
-                failed[day] = f"a file of {day} cannot be read: {error}"
-            else:
-                rows[day] = sum(loaded.values())
-                tables |= loaded.keys()
+        with ThreadPoolExecutor(1) as reader:  # a day is read while the one before is loaded
+            waiting = deque(self.days.items())
+            ahead = reader.submit(read, waiting[0][1]) if waiting else None
+            while waiting:
+                day, _ = waiting.popleft()
+                reading = ahead
+                ahead = reader.submit(read, waiting[0][1]) if waiting else None
+                assert reading is not None  # noqa: S101 - submitted with its day
+                try:
+                    loaded = self._replace(url, day, reading.result())
+                except DayRefusedError as error:
+                    failed[day] = str(error)
+                except (OSError, pl.exceptions.PolarsError) as error:
+                    failed[day] = f"a file of {day} cannot be read: {error}"
+                else:
+                    rows[day] = sum(loaded.values())
+                    tables |= loaded.keys()
         return Loaded(
             dataset=self.source.dataset,
             rows=rows,
@@ -213,10 +231,7 @@ class _Plan:
             warnings=tuple(self._warnings()),
         )
 
-    def _load_tidy(self, url: str, day: date, parts: Mapping[PartKey, Path]) -> dict[str, int]:
-        from procezo_assets.stores.postgres import replace_tidy  # noqa: PLC0415 - heavy
-        from procezo_assets.stores.postgres_names import plain  # noqa: PLC0415 - heavy
-
+    def _read_tidy(self, parts: Mapping[PartKey, Path]) -> _Rows:
         frames: dict[str, list[pl.DataFrame]] = {}
         units: dict[str, dict[str, set[str]]] = {}
         for key, path in parts.items():
@@ -224,33 +239,18 @@ class _Plan:
             frames.setdefault(self.tidy_table(key), []).append(frame)
             for column, unit in read_units(path).items():
                 units.setdefault(self.tidy_table(key), {}).setdefault(column, set()).add(unit)
-        schema = self.params.schema_name or plain(self.source.flow)
-        rows = replace_tidy(
-            url,
-            schema=schema,
-            tables={
-                name: pl.concat(several, how="diagonal_relaxed") for name, several in frames.items()
-            },
-            dataset=self.source.dataset,
-            day=day,
-            origin=self.origin,
-            units=units,
-        )
-        return {f"{schema}.{name}": count for name, count in rows.items()}
+        tables = {
+            name: pl.concat(several, how="diagonal_relaxed") for name, several in frames.items()
+        }
+        return _Rows(tables, units)
 
-    def _load_wide(self, url: str, day: date, parts: Mapping[PartKey, Path]) -> dict[str, int]:
-        from procezo_assets.stores.postgres import replace_wide  # noqa: PLC0415 - heavy
+    def _read_wide(self, parts: Mapping[PartKey, Path]) -> _Rows:
         from procezo_assets.stores.postgres_names import (  # noqa: PLC0415 - heavy
             wide_column,
             wide_frame,
         )
 
         frames: dict[str, list[tuple[str, str, pl.DataFrame]]] = {}
-        owned: dict[str, set[str]] = {}
-        # a device without a file that day must not keep the values of an earlier load
-        for key, path in self.known.items():
-            names = owned.setdefault(self.wide_table(key), set())
-            names |= {wide_column(key.device, name) for name in self._columns(key, path)}
         units: dict[str, dict[str, set[str]]] = {}
         for key, path in parts.items():
             part = (key.device, key.domain, self._read(key, path))
@@ -258,16 +258,42 @@ class _Plan:
             for column, unit in read_units(path).items():
                 of_table = units.setdefault(self.wide_table(key), {})
                 of_table.setdefault(wide_column(key.device, column), set()).add(unit)
-        rows = replace_wide(
+        return _Rows({table: wide_frame(several) for table, several in frames.items()}, units)
+
+    def _replace(self, url: str, day: date, rows: _Rows) -> dict[str, int]:
+        from procezo_assets.stores.postgres import (  # noqa: PLC0415 - heavy
+            replace_tidy,
+            replace_wide,
+        )
+        from procezo_assets.stores.postgres_names import plain, wide_column  # noqa: PLC0415 - heavy
+
+        if not self.params.is_wide:
+            schema = self.params.schema_name or plain(self.source.flow)
+            loaded = replace_tidy(
+                url,
+                schema=schema,
+                tables=rows.tables,
+                dataset=self.source.dataset,
+                day=day,
+                origin=self.origin,
+                units=rows.units,
+            )
+            return {f"{schema}.{name}": count for name, count in loaded.items()}
+        owned: dict[str, set[str]] = {}
+        # a device without a file that day must not keep the values of an earlier load
+        for key, path in self.known.items():
+            names = owned.setdefault(self.wide_table(key), set())
+            names |= {wide_column(key.device, name) for name in self._columns(key, path)}
+        loaded = replace_wide(
             url,
-            tables={table: wide_frame(several) for table, several in frames.items()},
+            tables=rows.tables,
             owned=owned,
             dataset=self.source.dataset,
             day=day,
             origin=self.origin,
-            units=units,
+            units=rows.units,
         )
-        return {f"public.{table}": count for table, count in rows.items()}
+        return {f"public.{table}": count for table, count in loaded.items()}
 
     def tidy_table(self, key: PartKey) -> str:
         from procezo_assets.stores.postgres_names import plain  # noqa: PLC0415 - heavy

@@ -10,11 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from postgres_rows import load, rows, tidy
+from postgres_rows import NEXT, load, rows, tidy
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from procezo_assets.errors import StoreError, TransientStoreError
-from procezo_assets.stores.postgres_connection import Address
+from procezo_assets.stores.postgres_connection import (
+    Address,
+    DayRefusedError,
+    connections_kept,
+)
 
 
 @pytest.mark.usefixtures("_empty")
@@ -49,6 +53,26 @@ class TestConnection:
             assert load(through, {"t": tidy(m0=[1])}) == {"t": 1}
             gate.shutdown(socket.SHUT_RDWR)
             opened.join()
+
+    def test_days_follow_each_other_on_one_connection_even_where_it_is_dropped(self, postgres_url):
+        ours = "FROM pg_stat_activity WHERE application_name = 'procezo'"
+        with connections_kept():
+            load(postgres_url, {"t": tidy(m0=[1])})
+            first = rows(postgres_url, f"SELECT pid {ours}")
+            load(postgres_url, {"t": tidy(m0=[2], day=NEXT)}, day=NEXT)
+            assert rows(postgres_url, f"SELECT pid {ours}") == first
+            assert rows(postgres_url, f"SELECT pg_terminate_backend(pid) {ours}") == [(True,)]
+
+            load(postgres_url, {"t": tidy(m0=[3])})
+            with pytest.raises(DayRefusedError):
+                load(postgres_url, {"t": tidy(m0=[4], m1=[[1]])})
+            load(postgres_url, {"t": tidy(m0=[5], day=NEXT)}, day=NEXT)
+
+        assert rows(postgres_url, "SELECT m0 FROM flow.t ORDER BY m0") == [(3,), (5,)]
+        end = time.monotonic() + 10  # the server's process ends a little later
+        while (left := rows(postgres_url, f"SELECT pid {ours}")) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert left == []
 
     def test_a_dropped_connection_is_tried_again(self, postgres_url):
         load(postgres_url, {"t": tidy(m0=[1])})
