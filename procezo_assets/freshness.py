@@ -68,7 +68,11 @@ def stale_partitions(
     listing = listing or StageListing(whole=False)
     checks = [
         _StageCheck(
-            flow, dataset, stage, run_params, footers=FooterReader(stage.name, days, source)
+            flow,
+            dataset,
+            stage,
+            run_params,
+            footers=FooterReader(stage.name, days, source, inputs=stage.treatment.kind == "source"),
         )
         for stage in stages
     ]
@@ -200,7 +204,7 @@ class _StageCheck:
                 return "file missing"
         if is_source:
             return self._compare_lines(footers, source, day, read=read)
-        return self._compare_inputs(files, footers, listing.of(self._input, day))
+        return self._compare_inputs(files, listing.of(self._input, day))
 
     def _load_reason(self, day: date) -> str | None:
         known = self._record.days.get(day)
@@ -247,9 +251,7 @@ class _StageCheck:
             return "raw files cannot be read" if source.unreadable else None
         return "raw lines changed"
 
-    def _compare_inputs(
-        self, files: Files, footers: Mapping[PartKey, Footer | None], inputs: Files
-    ) -> str | None:
+    def _compare_inputs(self, files: Files, inputs: Files) -> str | None:
         if not files:
             return "missing" if inputs else None
         if self.stage.treatment.kind == "folder":
@@ -259,13 +261,13 @@ class _StageCheck:
         sources = {(key.device, key.domain): file for key, file in inputs.items()}
         for key, file in files.items():
             source = sources.get((key.device, key.domain)) or inputs.get(key)
-            footer = footers[key]
             if source is None:
                 return "input is gone"
             # an input that is older than what was made of it has not changed since
             if source.mtime_ns <= file.mtime_ns:
                 continue
-            if footer is None or footer.input != file_sha256(Path(inputs.get(key, source).path)):
+            made_of = read_provenance(Path(file.path))
+            if made_of is None or made_of.input != file_sha256(Path(inputs.get(key, source).path)):
                 return "input changed"
         made = {(key.device, key.domain) for key in files}
         newest = max(file.mtime_ns for file in files.values())

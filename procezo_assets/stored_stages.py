@@ -6,6 +6,7 @@ else that a command asks of it.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Collection, Mapping
 from datetime import date
@@ -27,18 +28,18 @@ class Footer(NamedTuple):
     treatment: str
     version: str
     parameters: str
-    input: str
     parts: int
     fit: str | None
+    input: str = ""
 
 
 class KeptFooters(Protocol):
-    """What was kept of footers, by stage and day."""
+    """What was kept of footers, by stage and day: whose they are, and what they say."""
 
-    def footers(self, stage: str, days: Collection[date]) -> dict[date, list[list[Any]]]:
+    def footers(self, stage: str, days: Collection[date]) -> dict[date, tuple[str, list[Any]]]:
         """What was kept of the files of a stage's partitions."""
 
-    def store_footers(self, stage: str, found: Mapping[date, list[list[Any]]]) -> None:
+    def store_footers(self, stage: str, found: Mapping[date, tuple[str, list[Any]]]) -> None:
         """Keep what the files of a stage's partitions are."""
 
 
@@ -78,28 +79,36 @@ class FooterReader:
         stage: The stage's name.
         days: The days that will be asked for.
         kept: Keeps what they say; None reads them each time.
+        inputs: Whether `input` is wanted of all of them. It makes each footer another one, which
+            takes ten times as long to recall.
     """
 
-    def __init__(self, stage: str, days: Collection[date], kept: KeptFooters | None) -> None:
+    def __init__(
+        self, stage: str, days: Collection[date], kept: KeptFooters | None, *, inputs: bool
+    ) -> None:
         self._stage = stage
         self._kept = kept
+        self._inputs = inputs
         self._known = kept.footers(stage, days) if kept is not None else {}
-        self._learned: dict[date, list[list[Any]]] = {}
+        self._learned: dict[date, tuple[str, list[Any]]] = {}
         self._sure_before = time.time_ns() - _SURE_AFTER_NS
 
     def read(self, day: date, files: Files) -> dict[PartKey, Footer | None]:
         """The footers of a partition's files; None of what is not ours or is damaged."""
-        known = self._known.get(day, [])
-        if [row[0] for row in known] == [_identity(*item) for item in files.items()]:
-            return {
-                key: Footer(*row[1]) if row[1] else None
-                for key, row in zip(files, known, strict=True)
-            }
-        found = {key: _read(file) for key, file in files.items()}
+        if not files:
+            return {}
+        identity = _identity(files)
+        known, content = self._known.get(day, ("", []))
+        if known == identity:
+            footers = [Footer(*said) if said else None for said in content[0]]
+            if len(footers) == 1:
+                return dict.fromkeys(files, footers[0])
+            return {key: footers[which] for key, which in zip(files, content[1], strict=True)}
+        found = {key: self._read(file) for key, file in files.items()}
         if all(file.mtime_ns < self._sure_before for file in files.values()):
-            self._learned[day] = [
-                [_identity(key, files[key]), footer] for key, footer in found.items()
-            ]
+            different = list(dict.fromkeys(found.values()))
+            which = [different.index(footer) for footer in found.values()]
+            self._learned[day] = (identity, [different, which if len(different) > 1 else None])
         return found
 
     def keep(self) -> None:
@@ -108,15 +117,15 @@ class FooterReader:
             self._kept.store_footers(self._stage, self._learned)
             self._learned = {}
 
+    def _read(self, file: StoredFile) -> Footer | None:
+        found = read_provenance(Path(file.path))
+        if found is None:
+            return None
+        made_by = (found.treatment, found.version, found.parameters, found.parts, found.fit)
+        return Footer(*made_by, found.input) if self._inputs else Footer(*made_by)
 
-def _identity(key: PartKey, file: StoredFile) -> list[Any]:
-    return [*key, file.size, file.mtime_ns, file.inode]
 
-
-def _read(file: StoredFile) -> Footer | None:
-    found = read_provenance(Path(file.path))
-    if found is None:
-        return None
-    return Footer(
-        found.treatment, found.version, found.parameters, found.input, found.parts, found.fit
-    )
+def _identity(files: Files) -> str:
+    return hashlib.sha256(
+        repr([(*key, *file[1:]) for key, file in files.items()]).encode()
+    ).hexdigest()

@@ -11,7 +11,7 @@ import click
 
 from procezo_assets.cli.home import current_home, format_option, load
 from procezo_assets.cli.output import print_json, print_table, size_text
-from procezo_assets.datasets import Dataset, Home, raw_files
+from procezo_assets.datasets import Dataset, Home
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import affected_stages, known_days, stale_partitions
 from procezo_assets.raw.differences import Pace
@@ -102,7 +102,7 @@ def _rows(home: Home, flow: Flow, name: str) -> list[dict[str, Any]]:
                 dataset=name,
                 stage=RAW,
                 days=[],
-                sizes=[_size(path) for path in raw_files(dataset)],
+                sizes=[max(file.size, 0) for file in source.found.values()],
                 stale={"new or changed": unread} if unread else {},
                 remarks=_remarks(source),
             )

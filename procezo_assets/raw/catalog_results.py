@@ -80,27 +80,34 @@ class ResultsCatalog(CatalogView):
             ]
             upsert(connection, partitions, rows)
 
-    def footers(self, stage: str, days: Collection[date]) -> dict[date, list[list[Any]]]:
-        """What was kept of the files of a stage's partitions."""
+    def footers(self, stage: str, days: Collection[date]) -> dict[date, tuple[str, list[Any]]]:
+        """What was kept of a stage's partitions: the identity of their files, and their footers."""
         table = footers.c
-        found: dict[date, list[list[Any]]] = {}
+        found: dict[date, tuple[str, list[Any]]] = {}
         with self.reading() as (connection, source):
             for chunk in chunks(texts(days) if len(days) < _ALL_AT_ONCE else None):
                 rows = connection.execute(
-                    sa.select(table.day, table.files).where(
+                    sa.select(table.day, table.files, table.footers).where(
                         table.source == source, table.stage == stage, within(table.day, chunk)
                     )
                 )
-                found.update((date.fromisoformat(day), files) for day, files in rows)
+                for day, files, content in rows:
+                    found[date.fromisoformat(day)] = (files, content)
         return found
 
-    def store_footers(self, stage: str, found: Mapping[date, list[list[Any]]]) -> None:
-        """Keep what the files of a stage's partitions are."""
+    def store_footers(self, stage: str, found: Mapping[date, tuple[str, list[Any]]]) -> None:
+        """Keep the footers of a stage's partitions, with the identity of their files."""
         if not found:
             return
         with self.writing() as (connection, source):
             rows = [
-                {"source": source, "stage": stage, "day": str(day), "files": files}
-                for day, files in found.items()
+                {
+                    "source": source,
+                    "stage": stage,
+                    "day": str(day),
+                    "files": files,
+                    "footers": content,
+                }
+                for day, (files, content) in found.items()
             ]
             upsert(connection, footers, rows)

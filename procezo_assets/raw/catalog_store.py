@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from procezo_assets.errors import CatalogLostError, StoreError, TransientStoreError
 
 # raised whenever the tables or what they mean change
-_VERSION = "2"
+_VERSION = "3"
 _BUSY_SECONDS = 30
 
 _metadata = sa.MetaData()
@@ -141,7 +141,8 @@ footers = sa.Table(
     _source(),
     _key("stage"),
     _key("day"),
-    sa.Column("files", sa.JSON, nullable=False),
+    _text("files"),
+    sa.Column("footers", sa.JSON, nullable=False),
 )
 
 

@@ -23,6 +23,7 @@ from procezo_assets.raw.classify import read_fields
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.files import FileCounts, Limits, RawFile, midnight
+from procezo_assets.raw.folder import FoundFile
 from procezo_assets.raw.inventory import Inventory
 from procezo_assets.raw.kv_csv import FieldCounts
 from procezo_assets.raw.scanning import FileReader, Keep
@@ -138,6 +139,11 @@ class RawSource:
     def files_with_or_without(self, days: Collection[date]) -> dict[str, FileCounts]:
         """What became of the lines of files that have rows of some days, or none at all."""
         return self._asked(self._inventory.files_with_or_without, days)
+
+    @property
+    def found(self) -> dict[str, FoundFile]:
+        """The files that are there, by name, as the last scan found them."""
+        return self._inventory.found
 
     @property
     def unreadable(self) -> dict[RawFile, RawFileError]:
@@ -313,11 +319,11 @@ class RawSource:
             self._store_digests(day, digests)
         return digests
 
-    def footers(self, stage: str, days: Collection[date]) -> dict[date, list[list[Any]]]:
+    def footers(self, stage: str, days: Collection[date]) -> dict[date, tuple[str, list[Any]]]:
         """What was kept of the files of a stage's partitions."""
         return self._asked(self.catalog.footers, stage, days)
 
-    def store_footers(self, stage: str, found: Mapping[date, list[list[Any]]]) -> None:
+    def store_footers(self, stage: str, found: Mapping[date, tuple[str, list[Any]]]) -> None:
         """Keep what the files of a stage's partitions are."""
         self._asked(self.catalog.store_footers, stage, found)
 
