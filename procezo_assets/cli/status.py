@@ -14,6 +14,7 @@ from procezo_assets.cli.output import print_json, print_table, size_text
 from procezo_assets.datasets import Dataset, Home
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import affected_stages, known_days, stale_partitions
+from procezo_assets.garbage import nothing_collected
 from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
@@ -35,12 +36,13 @@ def status(flows: tuple[str, ...], output_format: str) -> None:
     home = current_home()
     _, flow_set = load(home)
     chosen = [flow_set.get(name) for name in flows] or list(flow_set.flows.values())
-    rows = [
-        row
-        for flow in chosen
-        for dataset in flow.datasets(home)
-        for row in _rows(home, flow, dataset)
-    ]
+    with nothing_collected():
+        rows = [
+            row
+            for flow in chosen
+            for dataset in flow.datasets(home)
+            for row in _rows(home, flow, dataset)
+        ]
     for error in flow_set.problems.values():
         click.echo(f"flow left out: {error}", err=True)
     if output_format == "json":

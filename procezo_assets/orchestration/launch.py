@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import threading
@@ -24,6 +23,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepo
 from procezo_assets.datasets import Home, identifier
 from procezo_assets.errors import HomeError
 from procezo_assets.flows import Flow, Stage
+from procezo_assets.garbage import little_garbage
 from procezo_assets.orchestration.assets import op_name, stage_key
 from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.code_location import build_defs
@@ -158,7 +158,7 @@ def launch(
             _polled(run.run_id, on_progress),
             marked_as_running(running_folder(), run.run_id),
             no_interrupt_lost(),
-            _little_garbage(),
+            little_garbage(),
         ):
             result = execute_run(job, run, instance)
         if _was_interrupted(result):
@@ -169,16 +169,6 @@ def launch(
             failure="" if result.success else _failure(result),
             stages=_summaries(instance, result.run_id, flow),
         )
-
-
-@contextmanager
-def _little_garbage() -> Iterator[None]:
-    """Do not look for garbage among what is there already, which takes a sixth of a run's time."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @lru_cache(maxsize=4)
