@@ -166,7 +166,7 @@ def _read_alike(
         else:
             types[place] = found
     if not types:
-        return pl.DataFrame(), counts
+        return pl.DataFrame(height=len(rest)), counts
     data = rest.str.join("\n").cast(pl.Binary).item()
     data = data.translate(bytes.maketrans(b":", delimiter.encode()))
     fields = _read_csv(data, delimiter, starts, types)

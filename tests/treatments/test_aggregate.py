@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from procezo_assets.ledger import Ledger
@@ -227,3 +228,29 @@ def test_values_are_accounted_for_in_every_window(samples, windows):
 
     for result in aggregated(frame, windows=windows, metrics=["count"]).values():
         assert result["a__raw__count"].sum() == frame["a"].count()
+
+
+@given(
+    samples=st.lists(
+        st.tuples(st.integers(-90_000, 90_000), *([st.none() | st.integers(-(2**62), 2**62)] * 2)),
+        max_size=40,
+    ),
+    bits=st.integers(1, 62),
+    window=st.sampled_from(["1s", "7s", "10s"]),
+)
+@settings(deadline=None, max_examples=200)
+def test_integers_are_summarised_by_hash_as_by_slices(samples, bits, window):
+    samples = sorted(samples, key=lambda sample: sample[0])
+    frame = frame_at(
+        [at / 1000 for at, _, _ in samples],
+        a=pl.Series([a and a % 2**bits for _, a, _ in samples], dtype=pl.Int64),
+        b=pl.Series([b and b % 1000 for _, _, b in samples], dtype=pl.Int64),
+        c=pl.Series([b and b / 7 for _, _, b in samples], dtype=pl.Float64),
+    )
+    metrics = ["mean", "std", "min", "max", "median", "count"]
+    by_hash = aggregated(frame, windows=[window], metrics=metrics)[window]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("procezo_assets.treatments.aggregate._SHORT", 0)
+        by_slices = aggregated(frame, windows=[window], metrics=metrics)[window]
+
+    assert_frame_equal(by_hash, by_slices, check_exact=True)

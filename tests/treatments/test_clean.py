@@ -215,6 +215,28 @@ def test_clean_does_what_the_design_says(values, window, threshold):
 
 
 @given(
+    values=st.lists(
+        st.none() | st.floats(-1e6, 1e6) | st.sampled_from([0.1, 5.1, 5.2, -4.9, 1e18]),
+        min_size=1,
+        max_size=60,
+    ),
+    window=st.integers(1, 12),
+    threshold=st.sampled_from([1e-9, 1, 5, 5.1, 1e5]),
+)
+@settings(deadline=None, max_examples=200)
+def test_spikes_are_the_same_wherever_medians_are_computed(values, window, threshold):
+    frame = frame_of(a=pl.Series(values, dtype=pl.Float64))
+    limits = only(spike_window=window, spike_threshold=threshold)
+    with pytest.MonkeyPatch.context() as patch:
+        found = []
+        for few in (True, False):
+            patch.setattr(f"{clean.__module__}._are_few", lambda *_, few=few: few)
+            found.append(cleaned(frame, **limits)[0]["a"].to_list())
+
+    assert found[0] == found[1]
+
+
+@given(
     st.lists(
         st.tuples(st.integers(0, 6), st.none() | st.integers(0, 999), st.none() | st.booleans()),
         max_size=25,
