@@ -5,16 +5,19 @@
 HOME has a dataset whose flow has been run up to `aggregate`. PostgreSQL: the days one by one,
 against `adbc_ingest` of the same frames into tables without keys, and into tables with ours.
 DuckDB: all days at once, against `INSERT … FROM read_parquet`. In each round all are run, on empty
-tables and again; the figures are medians. The schema `loads_benchmark` of the database is dropped.
+tables and again; the figures are medians. HOME is only read; the schema `loads_benchmark` of the
+database is emptied, before and after.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -43,13 +46,18 @@ def main() -> None:
     rows = sum(_frame(part).height for parts in _files(source).values() for part in parts)
     took: dict[str, list[float]] = defaultdict(list)
     for _ in range(options.rounds):
-        for name, load in _loads(source, options.postgres).items():
-            started = time.perf_counter()
-            load()
-            took[name].append(time.perf_counter() - started)
+        with tempfile.TemporaryDirectory(prefix="procezo-loads-") as scratch:
+            elsewhere = replace(source, home=Home(Path(scratch)))
+            for name, prepare, load in _loads(elsewhere, options.postgres):
+                if prepare is not None:
+                    prepare()
+                started = time.perf_counter()
+                load()
+                took[name].append(time.perf_counter() - started)
+    _empty_schema(options.postgres)
     for name, seconds in took.items():
         median = statistics.median(seconds)
-        print(f"{name:42} {median:6.2f} s {rows / median:10,.0f} rows/s")
+        print(f"{name:30} {median:6.2f} s {rows / median:10,.0f} rows/s")
 
 
 def _source(home: Home, flow: str) -> StageInput:
@@ -67,26 +75,25 @@ def _source(home: Home, flow: str) -> StageInput:
     )
 
 
-def _loads(source: StageInput, url: str) -> dict[str, Callable[[], object]]:
+def _loads(
+    source: StageInput, url: str
+) -> list[tuple[str, Callable[[], None] | None, Callable[[], object]]]:
+    """What is measured: its name, what is done before that, and itself."""
     params = ToPostgres.model_validate({"schema": SCHEMA, "url": url})
     warehouse = ToDuckdbParameters(views=False)
-    source.home.warehouse.unlink(missing_ok=True)
-    return {
-        "drop": lambda: _execute(url, f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"),
-        "to_postgres, empty tables": lambda: to_postgres([source], params),
-        "to_postgres, again": lambda: to_postgres([source], params),
-        "drop and make": lambda: _execute(
-            url, f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; CREATE SCHEMA {SCHEMA}"
-        ),
-        "adbc_ingest without keys": lambda: _ingest(source, url, keys=False),
-        "drop and make again": lambda: _execute(
-            url, f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; CREATE SCHEMA {SCHEMA}"
-        ),
-        "adbc_ingest with keys": lambda: _ingest(source, url, keys=True),
-        "to_duckdb, empty tables": lambda: to_duckdb([source], warehouse),
-        "to_duckdb, again": lambda: to_duckdb([source], warehouse),
-        "INSERT … FROM read_parquet": lambda: _insert(source),
-    }
+
+    def empty() -> None:
+        _empty_schema(url)
+
+    return [
+        ("to_postgres, empty tables", empty, lambda: to_postgres([source], params)),
+        ("to_postgres, again", None, lambda: to_postgres([source], params)),
+        ("adbc_ingest without keys", empty, lambda: _ingest(source, url, keys=False)),
+        ("adbc_ingest with keys", empty, lambda: _ingest(source, url, keys=True)),
+        ("to_duckdb, empty tables", None, lambda: to_duckdb([source], warehouse)),
+        ("to_duckdb, again", None, lambda: to_duckdb([source], warehouse)),
+        ("INSERT … FROM read_parquet", None, lambda: _insert(source)),
+    ]
 
 
 def _files(source: StageInput) -> dict[str, list[Path]]:
@@ -101,10 +108,10 @@ def _frame(path: Path) -> pl.DataFrame:
     return pl.read_parquet(path, hive_partitioning=False)
 
 
-def _execute(url: str, statements: str) -> None:
+def _empty_schema(url: str) -> None:
     with dbapi.connect(url) as connection, connection.cursor() as cursor:
-        for statement in statements.split(";"):
-            cursor.execute(statement)
+        cursor.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+        cursor.execute(f"CREATE SCHEMA {SCHEMA}")
         connection.commit()
 
 
@@ -116,14 +123,14 @@ def _ingest(source: StageInput, url: str, *, keys: bool) -> None:
             for key, path in source.parts(day).items():
                 frames[f"{key.domain}_{key.window}"].append(_frame(path))
             for table, several in frames.items():
-                frame = pl.concat(several)
+                frame = pl.concat(several).with_columns(dataset=pl.lit(source.dataset))
                 data = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
                 if table not in made:
                     cursor.adbc_ingest(table, data[:0], mode="create", db_schema_name=SCHEMA)
                     made.add(table)
                     if keys:
                         name = f'{SCHEMA}."{table}"'
-                        cursor.execute(f"ALTER TABLE {name} ADD PRIMARY KEY (device, ts)")
+                        cursor.execute(f"ALTER TABLE {name} ADD PRIMARY KEY (dataset, device, ts)")
                         cursor.execute(f"CREATE INDEX ON {name} (ts)")
                 cursor.adbc_ingest(table, data, mode="append", db_schema_name=SCHEMA)
             connection.commit()

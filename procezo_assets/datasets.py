@@ -195,13 +195,15 @@ class StoredFile(NamedTuple):
     Args:
         path: Where it is.
         size: Its bytes.
-        mtime_ns: When it was last changed.
+        mtime_ns: When it was last changed, or says it was.
+        ctime_ns: When it, or what is known of it, was last changed, whatever it says.
         inode: Which file that is; one that takes its place is another.
     """
 
     path: str
     size: int
     mtime_ns: int
+    ctime_ns: int
     inode: int
 
 
@@ -287,7 +289,7 @@ def _stored(entry: os.DirEntry[str]) -> StoredFile | None:
         found = entry.stat()
     except OSError:
         return None
-    return StoredFile(entry.path, found.st_size, found.st_mtime_ns, found.st_ino)
+    return StoredFile(entry.path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def raw_files(dataset: Dataset) -> list[Path]:

@@ -50,7 +50,7 @@ def parse_device_day(
 
     Args:
         device: The logger that wrote it.
-        device_day: Its rows, as texts.
+        device_day: Its rows, of texts or plain numbers.
         treatment: The one that reads them.
         params: Its parameters.
         ledger: Takes the counts, and is out of balance where a field is not accounted for.

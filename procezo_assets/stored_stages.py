@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from procezo_assets.datasets import PartKey, StoredFile, all_stored_files, stored_files
+from procezo_assets.errors import StoreError
 from procezo_assets.stores.parquet import read_provenance
 
 Files = Mapping[PartKey, StoredFile]
@@ -100,21 +102,25 @@ class FooterReader:
         identity = _identity(files)
         known, content = self._known.get(day, ("", []))
         if known == identity:
-            footers = [Footer(*said) if said else None for said in content[0]]
+            footers = [Footer(*said) for said in content[0]]
             if len(footers) == 1:
                 return dict.fromkeys(files, footers[0])
             return {key: footers[which] for key, which in zip(files, content[1], strict=True)}
         found = {key: self._read(file) for key, file in files.items()}
-        if all(file.mtime_ns < self._sure_before for file in files.values()):
+        # what cannot be read now may be another time
+        if None not in found.values() and all(
+            file.ctime_ns < self._sure_before for file in files.values()
+        ):
             different = list(dict.fromkeys(found.values()))
             which = [different.index(footer) for footer in found.values()]
             self._learned[day] = (identity, [different, which if len(different) > 1 else None])
         return found
 
     def keep(self) -> None:
-        """Keep what was read."""
+        """Keep what was read, if that can be; it is only read again otherwise."""
         if self._kept is not None and self._learned:
-            self._kept.store_footers(self._stage, self._learned)
+            with suppress(StoreError):
+                self._kept.store_footers(self._stage, self._learned)
             self._learned = {}
 
     def _read(self, file: StoredFile) -> Footer | None:

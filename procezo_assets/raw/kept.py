@@ -19,19 +19,21 @@ class BlockKey(NamedTuple):
 
     Args:
         file: The file.
-        place: Which of its blocks.
-        crc32: Of the block's bytes.
-        reading: How they are read, as text.
+        offset: Where the block begins.
+        crc32: Of its bytes.
+        first_line: The number of its first line.
+        reading: Hash of how they are read.
     """
 
     file: str
-    place: int
-    crc32: int = 0
-    reading: str = ""
+    offset: int
+    crc32: int
+    first_line: int
+    reading: int
 
 
 class KeptBlocks:
-    """Rows of blocks, by file and place, in bounded memory.
+    """Rows of blocks in bounded memory.
 
     Args:
         limit: Bytes of all rows together.
@@ -68,11 +70,13 @@ class KeptBlocks:
     def take(self, key: BlockKey) -> pl.DataFrame | None:
         """The rows of a block, which is one use of it; None where they are not kept."""
         with self._lock:
-            self._uses[key] -= 1
+            left = self._uses.pop(key, 1) - 1  # who did not announce a use has one
+            if left > 0:
+                self._uses[key] = left
             rows = self._rows.get(key)
             if rows is None:
                 return None
-            if self._wanted and self._uses[key] <= 0:
+            if self._wanted and left <= 0:
                 self._drop(key)
             else:
                 self._rows.move_to_end(key)

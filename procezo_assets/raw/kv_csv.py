@@ -145,7 +145,7 @@ def _read_alike(
 ) -> tuple[pl.DataFrame, FieldCounts] | None:
     """Read lines of which all have the keys of the first, at the same places; None of others.
 
-    With `:` for the delimiter they are CSV, with a key before each value.
+    With the delimiter in the place of each `:` they are CSV, with a key before each value.
     """
     if rest.is_empty() or len(delimiter.encode()) > 1:
         return None
@@ -154,7 +154,8 @@ def _read_alike(
         for text in rest.item(0).split(delimiter)
     ]
     alike = _alike(starts, delimiter)
-    if len(alike) > _LONGEST_EXPRESSION or not rest.str.contains(alike).all():
+    too_odd = "\n" in "".join(starts) or len(alike) > _LONGEST_EXPRESSION
+    if too_odd or not rest.str.contains(alike).all():
         return None
     counts = FieldCounts()
     places = _key_places(delimiter.join(starts), delimiter, len(rest), counts)
@@ -170,7 +171,13 @@ def _read_alike(
     data = rest.str.join("\n").cast(pl.Binary).item()
     data = data.translate(bytes.maketrans(b":", delimiter.encode()))
     fields = _read_csv(data, delimiter, starts, types)
-    texts = {place: pl.String() for place in types if not _is_plain(fields[str(place)])}
+    if fields.height != len(rest):
+        return None
+    texts = {
+        place: pl.String()
+        for place, type_ in types.items()
+        if type_.is_numeric() and not _is_plain(fields[str(place)])
+    }
     if texts:
         fields = fields.with_columns(_read_csv(data, delimiter, starts, texts))
     named = {key: str(place) for key, place in places.items() if place in types}
@@ -196,7 +203,7 @@ def _read_csv(
         if start.endswith(":"):
             schema[str(place)] = types.get(place, pl.String())
     lines = pl.scan_csv(
-        data,
+        b"_" + data,  # bytes that begin as zlib's do would be unpacked
         has_header=False,
         separator=delimiter,
         quote_char=None,
@@ -210,7 +217,7 @@ def _read_csv(
 
 def _is_plain(values: pl.Series) -> bool:
     """Whether fields were read as numbers, each of them."""
-    return values.dtype.is_numeric() and not values.has_nulls() and bool(values.is_finite().all())
+    return not values.has_nulls() and bool(values.is_finite().all())
 
 
 def _key_places(signature: str, delimiter: str, number: int, counts: FieldCounts) -> dict[str, int]:

@@ -190,17 +190,14 @@ class FileReader:
         opened: OpenedRaw | None,
         dialect: Dialect | DialectError,
     ) -> FileCounts:
-        place = 0
         add = _into(sink)
 
         def on_block(read: BlockLines) -> None:
-            nonlocal place
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 raise _OutOfTimeError
             add(read)
             if read.rows.height and isinstance(dialect, Dialect):
-                self.kept.offer(self._key(file.name, place, read.block, dialect), read.rows)
-            place += 1
+                self.kept.offer(self._key(file.name, read.block, dialect), read.rows)
 
         if opened is None and isinstance(dialect, DialectError):
             try:
@@ -222,7 +219,7 @@ class FileReader:
         """
         assert counted.dialect is not None  # noqa: S101 - a refused file has no rows
         block = counted.blocks[place]
-        key = self._key(counted.file.name, place, block, counted.dialect)
+        key = self._key(counted.file.name, block, counted.dialect)
         rows = self.kept.take(key)
         if rows is not None:
             return rows
@@ -236,13 +233,14 @@ class FileReader:
         """Announce a use of some blocks of a file, which are let go of after their last one."""
         assert counted.dialect is not None  # noqa: S101 - a refused file has no rows
         self.kept.want(
-            self._key(counted.file.name, place, counted.blocks[place], counted.dialect)
-            for place in places
+            self._key(counted.file.name, counted.blocks[place], counted.dialect) for place in places
         )
 
-    def _key(self, name: str, place: int, block: Block, dialect: Dialect) -> BlockKey:
-        reading = f"{self._reading} {dialect.model_dump_json()}"
-        return BlockKey(self._path(name), place, block.crc32, reading)
+    def _key(self, name: str, block: Block, dialect: Dialect) -> BlockKey:
+        # where another header ends what is read, the blocks before it are read as ever
+        whole = dialect.model_dump_json(exclude={"ends"})
+        reading = hash((self._reading, whole))
+        return BlockKey(self._path(name), block.offset, block.crc32, block.first_line, reading)
 
     def _path(self, name: str) -> str:
         return f"{self.dataset.raw}/{name}"

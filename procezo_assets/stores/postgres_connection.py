@@ -152,11 +152,17 @@ def connections_kept() -> Iterator[None]:
 
 
 def _attempt(address: Address, work: Callable[[Cursor], T]) -> T:
-    from adbc_driver_manager import Error  # noqa: PLC0415 - as above
-
     kept = _kept.get()
     connection = kept.pop(address.conninfo, None) if kept is not None else None
-    connection = connection or _connect(address)
+    if connection is not None:
+        with contextlib.suppress(_RetryError):  # it was dropped meanwhile
+            return _work_on(connection, address, work)
+    return _work_on(_connect(address), address, work)
+
+
+def _work_on(connection: Connection, address: Address, work: Callable[[Cursor], T]) -> T:
+    from adbc_driver_manager import Error  # noqa: PLC0415 - as above
+
     try:
         with connection.cursor() as cursor:
             result = work(cursor)
@@ -169,7 +175,7 @@ def _attempt(address: Address, work: Callable[[Cursor], T]) -> T:
     except BaseException:
         _close(connection)
         raise
-    if kept is None:
+    if (kept := _kept.get()) is None:
         _close(connection)
     else:
         kept[address.conninfo] = connection

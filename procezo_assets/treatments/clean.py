@@ -128,6 +128,8 @@ def _without_spikes(values: pl.Series, window: int, threshold: float) -> pl.Seri
     Where only few are that far apart, only their medians are computed. These may differ in their
     last bits from those of Polars; where that could matter, all are left to Polars.
     """
+    if values.dtype.is_float() and not values.is_finite().all():  # null stays out of it
+        return _far_from_medians(values, window, threshold)
     around = _around(values, window)
     largest = np.nanmax(np.abs(around), initial=0)
     is_exact = values.dtype.is_integer() and largest <= _EXACT_HALVES
@@ -138,6 +140,10 @@ def _without_spikes(values: pl.Series, window: int, threshold: float) -> pl.Seri
             distances = _distances(around, suspects, window)
             if is_exact or not (np.abs(distances - threshold) <= slack).any():
                 return values.clone().scatter(suspects[distances > threshold], None)
+    return _far_from_medians(values, window, threshold)
+
+
+def _far_from_medians(values: pl.Series, window: int, threshold: float) -> pl.Series:
     floats = values.cast(pl.Float64)
     median = floats.rolling_median(window_size=window, min_samples=1, center=True)
     return values.set((floats - median).abs() > threshold, None)

@@ -206,7 +206,8 @@ class _Plan:
         rows: dict[date, int] = {}
         failed: dict[date, str] = {}
         tables: set[str] = set()
-        with ThreadPoolExecutor(1) as reader:  # a day is read while the one before is loaded
+        reader = ThreadPoolExecutor(1)  # a day is read while the one before is loaded
+        try:
             waiting = deque(self.days.items())
             ahead = reader.submit(read, waiting[0][1]) if waiting else None
             while waiting:
@@ -223,6 +224,8 @@ class _Plan:
                 else:
                     rows[day] = sum(loaded.values())
                     tables |= loaded.keys()
+        finally:
+            reader.shutdown(cancel_futures=True)
         return Loaded(
             dataset=self.source.dataset,
             rows=rows,

@@ -184,6 +184,14 @@ def test_numbers_that_are_read_at_once_are_those_of_their_texts(values, dtype, l
     assert reasons == expected_reasons
 
 
+@pytest.mark.parametrize("key", ["x^2", "x\x01", "\x1f\x8b", "BZh", "#m", '"m"', "a\nb"])
+def test_no_key_is_taken_for_something_else_than_a_key(key):
+    at_once, met = fields(f"{T};{key}:1", f"{T};{key}:2", type_of=lambda _: pl.Int64())
+
+    assert [str(value) for value in at_once[f"key:{key}"]] == ["1", "2"]
+    assert met == kv_csv.FieldCounts()
+
+
 def test_only_columns_of_plain_numbers_are_numbers():
     lines = [f"{T};m0:{m0};m1:{m0 % 7 or 'x'};t:0.{m0};u:nan" for m0 in range(20)]
     types = {"m0": pl.Int64(), "m1": pl.Int64(), "t": pl.Float64(), "u": pl.Float64()}

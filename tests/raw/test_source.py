@@ -215,6 +215,18 @@ def test_what_was_read_to_plan_is_not_read_again(dataset, monkeypatch):
         run.scan()
         assert values(run, D25) == ["22"]
 
+        many = "".join(f"2026-01-{day}T08:00:00Z;m0:{day}\n" for day in range(20, 26))
+        put(dataset, {"pil-90.csv": many})
+        planned = RawSource(dataset, ParseParameters(), LIMITS, catalog=planned.catalog)
+        planned.scan()
+        planned.load_digests(planned.days)
+        assert all(planned.day_digests(day) for day in planned.days)
+        run = RawSource(dataset, ParseParameters(), LIMITS, catalog=planned.catalog)
+        run.scan()
+        run.want(run.days)
+        assert [values(run, day) for day in run.days] == [[str(day)] for day in range(20, 26)]
+
+        put(dataset, {"pil-90.csv": "2026-01-25T08:00:00Z;m0:22\n"})
         others = ParseParameters(null_values=(22,))
         run = RawSource(dataset, others, LIMITS, catalog=planned.catalog)
         run.scan()
