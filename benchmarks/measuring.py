@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+# with it set, each command would compile all that it imports
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
 
 class Took(NamedTuple):
     """What a command took.
@@ -39,5 +42,6 @@ def measure(command: list[str], home: Path) -> Took:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The environment of a command that works in a home."""
-    return {**os.environ, "PROCEZO_HOME": str(home), "DAGSTER_HOME": str(home)}
+    """The environment of a command that works in a home, and that may keep its bytecode."""
+    inherited = {key: value for key, value in os.environ.items() if key != _NO_BYTECODE}
+    return {**inherited, "PROCEZO_HOME": str(home), "DAGSTER_HOME": str(home)}
