@@ -52,51 +52,39 @@ class ResultsCatalog(CatalogView):
 
     def partitions(self, stage: str) -> dict[date, tuple[str, dict[str, Any]]]:
         """What was kept of a stage's partitions: the identity of their files, and their counts."""
-        table = partitions.c
-        with self.reading() as (connection, source):
-            found = connection.execute(
-                sa.select(table.day, table.files, table.counts).where(
-                    table.source == source, table.stage == stage
-                )
-            )
-            return {date.fromisoformat(day): (files, counts) for day, files, counts in found}
+        return self._kept(partitions, stage, None)
 
     def store_partitions(
         self, stage: str, counts: Mapping[date, tuple[str, dict[str, Any]]]
     ) -> None:
         """Keep the counts of a stage's partitions, with the identity of their files."""
-        if not counts:
-            return
-        with self.writing() as (connection, source):
-            rows = [
-                {
-                    "source": source,
-                    "stage": stage,
-                    "day": str(day),
-                    "files": files,
-                    "counts": found,
-                }
-                for day, (files, found) in counts.items()
-            ]
-            upsert(connection, partitions, rows)
+        self._keep(partitions, stage, counts)
 
     def footers(self, stage: str, days: Collection[date]) -> dict[date, tuple[str, list[Any]]]:
         """What was kept of a stage's partitions: the identity of their files, and their footers."""
-        table = footers.c
-        found: dict[date, tuple[str, list[Any]]] = {}
+        return self._kept(footers, stage, days if len(days) < _ALL_AT_ONCE else None)
+
+    def store_footers(self, stage: str, found: Mapping[date, tuple[str, list[Any]]]) -> None:
+        """Keep the footers of a stage's partitions, with the identity of their files."""
+        self._keep(footers, stage, found)
+
+    def _kept(
+        self, table: sa.Table, stage: str, days: Collection[date] | None
+    ) -> dict[date, tuple[str, Any]]:
+        column = table.c
+        found: dict[date, tuple[str, Any]] = {}
         with self.reading() as (connection, source):
-            for chunk in chunks(texts(days) if len(days) < _ALL_AT_ONCE else None):
+            for chunk in chunks(texts(days)):
                 rows = connection.execute(
-                    sa.select(table.day, table.files, table.footers).where(
-                        table.source == source, table.stage == stage, within(table.day, chunk)
+                    sa.select(column.day, column.files, column.content).where(
+                        column.source == source, column.stage == stage, within(column.day, chunk)
                     )
                 )
                 for day, files, content in rows:
                     found[date.fromisoformat(day)] = (files, content)
         return found
 
-    def store_footers(self, stage: str, found: Mapping[date, tuple[str, list[Any]]]) -> None:
-        """Keep the footers of a stage's partitions, with the identity of their files."""
+    def _keep(self, table: sa.Table, stage: str, found: Mapping[date, tuple[str, Any]]) -> None:
         if not found:
             return
         with self.writing() as (connection, source):
@@ -106,8 +94,8 @@ class ResultsCatalog(CatalogView):
                     "stage": stage,
                     "day": str(day),
                     "files": files,
-                    "footers": content,
+                    "content": content,
                 }
                 for day, (files, content) in found.items()
             ]
-            upsert(connection, footers, rows)
+            upsert(connection, table, rows)

@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from procezo_assets.errors import CatalogLostError, StoreError, TransientStoreError
 
 # raised whenever the tables or what they mean change
-_VERSION = "3"
+_VERSION = "4"
 _BUSY_SECONDS = 30
 
 _metadata = sa.MetaData()
@@ -126,24 +126,23 @@ day_digests = sa.Table(
     _text("identity"),
     sa.Column("digests", sa.JSON, nullable=False),
 )
-partitions = sa.Table(
-    "partitions",
-    _metadata,
-    _source(),
-    _key("stage"),
-    _key("day"),
-    _text("files"),
-    sa.Column("counts", sa.JSON, nullable=False),
-)
-footers = sa.Table(
-    "footers",
-    _metadata,
-    _source(),
-    _key("stage"),
-    _key("day"),
-    _text("files"),
-    sa.Column("footers", sa.JSON, nullable=False),
-)
+
+
+def _of_partitions(name: str) -> sa.Table:
+    """What is known of a stage's partitions, as long as their files are the same."""
+    return sa.Table(
+        name,
+        _metadata,
+        _source(),
+        _key("stage"),
+        _key("day"),
+        _text("files"),
+        sa.Column("content", sa.JSON, nullable=False),
+    )
+
+
+partitions = _of_partitions("partitions")
+footers = _of_partitions("footers")
 
 
 class CatalogStore:
