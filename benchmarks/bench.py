@@ -21,7 +21,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-import matplotlib as mpl
+from matplotlib.figure import Figure
 from measuring import Took, environment, measure
 from valvometry import write_files
 
@@ -156,10 +156,8 @@ def _report(
 
 
 def _plot(measured: dict[str, list[Took]], path: Path) -> None:
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - after its backend is chosen
-
-    figure, axes = plt.subplots(figsize=(7, 2.2), layout="constrained")
+    figure = Figure(figsize=(7, 2.2), layout="constrained")
+    axes = figure.subplots()
     names = list(measured)[::-1]
     seconds = [statistics.median(one.seconds for one in measured[name]) for name in names]
     bars = axes.barh(names, seconds, color=["#9aa5b1", "#1f5a96", "#9aa5b1"])

@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from procezo_assets.ledger import Ledger
+from procezo_assets.raw.device_day import DeviceDay
 from procezo_assets.raw.kv_csv import KEY_COLUMN_PREFIX
-from procezo_assets.raw.source import DeviceDay
 from procezo_assets.treatments.model import Treatment
 from procezo_assets.treatments.parse import ParseParameters
 from procezo_assets.treatments.treated import Treated

@@ -26,8 +26,9 @@ from procezo_assets.freshness import why_kept
 from procezo_assets.ledger import Ledger
 from procezo_assets.parameters import Parameters, parameters_hash
 from procezo_assets.parsing import field_warnings, parse_device_day
+from procezo_assets.raw.device_day import DeviceDay
 from procezo_assets.raw.files import FileCounts
-from procezo_assets.raw.source import DeviceDay, RawSource
+from procezo_assets.raw.source import RawSource
 from procezo_assets.schemas import StageRules, check_schema
 from procezo_assets.stores.column_units import read_units
 from procezo_assets.stores.parquet import (

@@ -139,7 +139,7 @@ def _rows_schema(rule: _Rule, columns: _Columns) -> pa.DataFrameSchema:
     low, high = bounds or (None, None)
     numbers = pl.col([name for name, dtype in columns if dtype.is_numeric()])
 
-    def rows_hold(data: Any) -> bool:  # noqa: ANN401 - pandera's PolarsData
+    def rows_hold(data: pa.PolarsData) -> bool:
         frame = data.lazyframe.collect()  # or pandera would work out anew what is lazy
         if frame["ts"].has_nulls():
             return False
@@ -207,9 +207,8 @@ def _outside_day(frame: pl.DataFrame, day: date) -> list[dict[str, object]]:
     ]
 
 
-def _sorted(data: Any, *, unique_ts: bool) -> pl.LazyFrame:  # noqa: ANN401 - pandera's PolarsData
-    lazy: pl.LazyFrame = data.lazyframe.select(_rising(data.key, unique_ts=unique_ts))
-    return lazy
+def _sorted(data: pa.PolarsData, *, unique_ts: bool) -> pl.LazyFrame:
+    return data.lazyframe.select(_rising(data.key, unique_ts=unique_ts))
 
 
 def _rising(column: str, *, unique_ts: bool) -> pl.Expr:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 # Dagster exports none of these.
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, _event_logs_directory
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, Insert, create_engine, event
 
@@ -27,7 +27,7 @@ class SqliteStorage(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
-        self._event_log_storage = EventLog(self._event_log_storage._base_dir)  # noqa: SLF001
+        self._event_log_storage = EventLog(_event_logs_directory(base_dir))
 
 
 class EventLog(SqliteEventLogStorage):

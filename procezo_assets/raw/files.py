@@ -140,6 +140,17 @@ class FileCounts:
     same_as: str | None = None
 
     @property
+    def read_by(self) -> Dialect:
+        """How its rows are read.
+
+        Raises:
+            ValueError: Where it was refused, and has none.
+        """
+        if self.dialect is None:
+            raise ValueError(f"{self.file.name} was refused: it has no rows")
+        return self.dialect
+
+    @property
     def balanced(self) -> bool:
         """Whether every line ended in exactly one place."""
         ended = self.rows + sum(self.quarantined.values())

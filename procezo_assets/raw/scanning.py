@@ -217,23 +217,21 @@ class FileReader:
         Raises:
             RawFileError: Where the file cannot be read, or is not what it was.
         """
-        assert counted.dialect is not None  # noqa: S101 - a refused file has no rows
         block = counted.blocks[place]
-        key = self._key(counted.file.name, block, counted.dialect)
+        key = self._key(counted.file.name, block, counted.read_by)
         rows = self.kept.take(key)
         if rows is not None:
             return rows
         opened = self._opened(counted)
-        rows = read_block(opened, block, counted.dialect, self.params, self.limits)
+        rows = read_block(opened, block, counted.read_by, self.params, self.limits)
         self._let_go(counted.file.name, opened)
         self.kept.put(key, rows)
         return rows
 
     def want(self, counted: FileCounts, places: Iterable[int]) -> None:
         """Announce a use of some blocks of a file, which are let go of after their last one."""
-        assert counted.dialect is not None  # noqa: S101 - a refused file has no rows
         self.kept.want(
-            self._key(counted.file.name, counted.blocks[place], counted.dialect) for place in places
+            self._key(counted.file.name, counted.blocks[place], counted.read_by) for place in places
         )
 
     def _key(self, name: str, block: Block, dialect: Dialect) -> BlockKey:

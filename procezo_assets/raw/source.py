@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
@@ -20,7 +18,13 @@ from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.raw.catalog_update import CatalogUpdate, Removed
 from procezo_assets.raw.changes import Changes, Touched
 from procezo_assets.raw.classify import read_fields
-from procezo_assets.raw.dialect import Dialect
+from procezo_assets.raw.device_day import (
+    DeviceDay,
+    digest_of,
+    located,
+    sorted_rows,
+    units_by_key,
+)
 from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.files import FileCounts, Limits, RawFile, midnight
 from procezo_assets.raw.folder import FoundFile
@@ -29,28 +33,8 @@ from procezo_assets.raw.kv_csv import FieldCounts
 from procezo_assets.raw.scanning import FileReader, Keep
 from procezo_assets.treatments.parse import ParseParameters
 
-_HASHED_ROWS = 1 << 16
-
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class DeviceDay:
-    """The rows of one device on one day, from whatever files they come.
-
-    Args:
-        rows: `ts` (sorted; ties by file name, then line), then columns `key:<name>` of strings, or
-            of numbers where all fields of the device's files are plain ones.
-        digest: sha256 of the raw lines in that order.
-        fields: What was met in their fields.
-        units: Unit by key, where the flow or the files' headers name one.
-    """
-
-    rows: pl.DataFrame = field(repr=False)
-    digest: str
-    fields: FieldCounts
-    units: Mapping[str, str] = field(default_factory=dict)
 
 
 class RawSource:
@@ -284,17 +268,16 @@ class RawSource:
         counts: dict[str, FieldCounts] = {}
         units: dict[str, dict[str, str]] = {}
         for counted, rows in self._rows_of(day):
-            assert counted.dialect is not None  # noqa: S101 - a refused file has no rows
-            fields, met = read_fields(rows["text"], counted.dialect, self.params)
+            fields, met = read_fields(rows["text"], counted.read_by, self.params)
             pieces.setdefault(counted.file.device, []).append(
-                _located(counted, rows).with_columns(fields)
+                located(counted, rows).with_columns(fields)
             )
             counts.setdefault(counted.file.device, FieldCounts()).add(met)
-            units.setdefault(counted.file.device, {}).update(_units_by_key(counted.dialect))
+            units.setdefault(counted.file.device, {}).update(units_by_key(counted.read_by))
         days: dict[str, DeviceDay] = {}
         for device in sorted(pieces):
-            rows = _sorted(pieces.pop(device))
-            digest = _digest(rows["text"])
+            rows = sorted_rows(pieces.pop(device))
+            digest = digest_of(rows["text"])
             rows = rows.drop("file", "line", "text")
             days[device] = DeviceDay(rows, digest, counts[device], units[device])
         self._store_digests(day, {device: one.digest for device, one in days.items()})
@@ -340,8 +323,8 @@ class RawSource:
     def _read_digests(self, day: date) -> dict[str, str]:
         pieces: dict[str, list[pl.DataFrame]] = {}
         for counted, rows in self._rows_of(day):
-            pieces.setdefault(counted.file.device, []).append(_located(counted, rows))
-        return {device: _digest(_sorted(pieces[device])["text"]) for device in sorted(pieces)}
+            pieces.setdefault(counted.file.device, []).append(located(counted, rows))
+        return {device: digest_of(sorted_rows(pieces[device])["text"]) for device in sorted(pieces)}
 
     def _rows_of(self, day: date) -> Iterator[tuple[FileCounts, pl.DataFrame]]:
         """The rows of a day, file by file: `ts`, `line` and `text`."""
@@ -363,40 +346,5 @@ class RawSource:
             return question(*args, **named)
 
 
-def _units_by_key(dialect: Dialect) -> dict[str, str]:
-    """The units of a file's columns, by short name and by what the header says in full."""
-    headers = zip(dialect.columns, dialect.headers, strict=False)
-    in_full = {
-        header: dialect.units[name] for name, header in headers if header and name in dialect.units
-    }
-    return {**in_full, **dialect.units}
-
-
 def _places(counted: FileCounts, day: date) -> list[int]:
     return [place for place, block in enumerate(counted.blocks) if day in block.days]
-
-
-def _located(counted: FileCounts, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with what orders them and what they mean."""
-    located = rows.with_columns(file=pl.lit(counted.file.name))
-    identity = counted.dialect.identity if counted.dialect is not None else ""
-    if identity:
-        moment = pl.col("ts").to_physical().cast(pl.String)
-        located = located.with_columns(text=pl.lit(identity + "\n") + moment + " " + pl.col("text"))
-    return located
-
-
-def _sorted(pieces: list[pl.DataFrame]) -> pl.DataFrame:
-    if len(pieces) == 1 and pieces[0]["ts"].is_sorted():
-        return pieces[0]
-    # where only some files have nothing but numbers, all are strings
-    return pl.concat(pieces, how="diagonal_relaxed").sort("ts", "file", "line")
-
-
-def _digest(texts: pl.Series) -> str:
-    digest = hashlib.sha256()
-    for start in range(0, len(texts), _HASHED_ROWS):
-        if start:
-            digest.update(b"\n")
-        digest.update(texts.slice(start, _HASHED_ROWS).str.join("\n").cast(pl.Binary).item())
-    return digest.hexdigest()

@@ -20,6 +20,8 @@ Reading = tuple[pl.DataFrame, Counter[str]]
 
 _STYLES = ("-", "/", ".")
 _CLOCK = r"(?P<h>[0-9]{2}):(?P<m>[0-9]{2})(?::(?P<s>[0-9]{2})(?:\.(?P<f>[0-9]{1,6}))?)?"
+_BASE = 10
+_RANGES = {"M": (1, 12), "h": (0, 23), "m": (0, 59), "s": (0, 59)}
 _FIRST = 50  # texts: a header or damaged lines may come first
 
 
@@ -95,24 +97,24 @@ def _read_by_place(texts: pl.Series, first: re.Match[str]) -> pl.Series:
         # what is the same in all of them, such as the year, is looked at once
         each = found[:1] if (found == found[0]).all() else found
         digits.append(each - np.uint8(ord("0")))
-        sound &= digits[-1] <= 9 if character.isdigit() else each == ord(character)  # noqa: PLR2004
+        sound &= digits[-1] < _BASE if character.isdigit() else each == ord(character)
 
     def number(part: str) -> npt.NDArray[np.int64]:
         start, end = first.span(part)  # none where the shape has no such part
         read = np.zeros(1, np.int64)
         for place in range(start, end):
-            read = read * 10 + digits[place]
+            read = read * _BASE + digits[place]
         return read
 
-    month, day = number("M"), number("D")
-    months = (number("Y") - 1970) * 12 + month - 1
-    days = months.astype("M8[M]").astype("M8[D]") + (day - 1)
-    sound &= (month >= 1) & (month <= 12) & (days.astype("M8[M]").astype(int) == months)  # noqa: PLR2004
-    hour, minute, second = number("h"), number("m"), number("s")
-    sound &= (hour < 24) & (minute < 60) & (second < 60)  # noqa: PLR2004
+    parts = {part: number(part) for part in "YMDhmsf"}
+    for part, (low, high) in _RANGES.items():
+        sound &= (parts[part] >= low) & (parts[part] <= high)
+    months = (parts["Y"] - 1970) * 12 + parts["M"] - 1
+    days = months.astype("M8[M]").astype("M8[D]") + (parts["D"] - 1)
+    sound &= days.astype("M8[M]").astype(int) == months  # else there is no such day
     start, end = first.span("f")
-    read = ((days.astype(int) * 24 + hour) * 60 + minute) * 60 + second
-    read = read * 1_000_000 + number("f") * 10 ** (6 - (end - start))
+    read = ((days.astype(int) * 24 + parts["h"]) * 60 + parts["m"]) * 60 + parts["s"]
+    read = read * 1_000_000 + parts["f"] * _BASE ** (6 - (end - start))
     moments = pl.Series(np.broadcast_to(read, len(sound))).cast(pl.Datetime("us"))
     if not sound.all():
         moments = moments.set(pl.Series(~sound), None)

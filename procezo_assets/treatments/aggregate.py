@@ -10,14 +10,13 @@ from pydantic import Field, model_validator
 from procezo_assets.parameters import Parameters
 from procezo_assets.treatments.durations import DAY_US, Duration, microseconds
 from procezo_assets.treatments.model import treatment
-from procezo_assets.treatments.treated import Frame, Treated, value_counts
+from procezo_assets.treatments.treated import FLOAT_INTEGERS, Frame, Treated, value_counts
 
 Metric = Literal["mean", "std", "min", "max", "median", "count"]
 
 # of bins up to so many microseconds, a hash of rows is faster than slices of them
 _SHORT = 10_000_000
 _EXACT = ("mean", "min", "max", "count")
-_FLOAT_INTEGERS = 2**53
 
 
 class AggregateParameters(Parameters):
@@ -168,7 +167,7 @@ def _exact(frame: Frame, columns: list[str]) -> list[str]:
     return [
         column
         for column, (low, high) in zip(integers, extremes, strict=True)
-        if max(-(low or 0), high or 0) * frame.height < _FLOAT_INTEGERS
+        if max(-(low or 0), high or 0) * frame.height < FLOAT_INTEGERS
     ]
 
 

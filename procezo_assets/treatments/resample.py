@@ -11,11 +11,10 @@ from pydantic import Field
 from procezo_assets.parameters import Parameters
 from procezo_assets.treatments.durations import DAY_US, Duration, microseconds
 from procezo_assets.treatments.model import PartAbout, treatment
-from procezo_assets.treatments.treated import Frame, Treated
+from procezo_assets.treatments.treated import FLOAT_INTEGERS, Frame, Treated
 
 Method = Literal["nearest", "first", "last", "mean"]
 MASK_SUFFIX = "__is_interpolated"
-_FLOAT_INTEGERS = 2**53
 
 
 class ResampleParameters(Parameters):
@@ -157,7 +156,7 @@ def _whole_mean(column: pl.Series) -> pl.Expr:
     """The mean of integers, halves to even; exact for those that a float cannot hold, too."""
     values = pl.col(column.name).drop_nulls()
     extremes = [abs(value) for value in (column.min(), column.max()) if isinstance(value, int)]
-    if max(extremes, default=0) <= _FLOAT_INTEGERS:
+    if max(extremes, default=0) <= FLOAT_INTEGERS:
         return values.mean().round(0, mode="half_to_even").cast(column.dtype)
     total, count = values.cast(pl.Int128).sum(), values.len().cast(pl.Int128)
     floor = total // count

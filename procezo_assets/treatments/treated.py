@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+# up to here a float holds each integer
+FLOAT_INTEGERS = 2**53
+
 Frame = pl.DataFrame
 
 UNCOUNTED = "uncounted"
