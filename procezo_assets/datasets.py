@@ -238,12 +238,12 @@ def all_stored_files(folder: Path) -> dict[date, dict[PartKey, StoredFile]]:
     """Find the files of all partitions of a stage at once, by day, each as `stored_files`."""
     found: dict[date, dict[PartKey, StoredFile]] = {}
     for domain_entry in _entries(folder, "domain="):
-        domain = domain_entry.name.removeprefix("domain=")
+        names = _PartNames(domain_entry.name.removeprefix("domain="))
         for day_entry in _entries(domain_entry.path, "day="):
             day = _day_of(day_entry.name)
             if day is None:
                 continue
-            for key, entry in _keys(day_entry.path, domain, str(day)):
+            for key, entry in _keys(day_entry.path, names, str(day)):
                 file = _stored(entry)
                 if file is not None:
                     found.setdefault(day, {})[key] = file
@@ -257,7 +257,7 @@ def stage_days(folder: Path) -> list[date]:
         for domain_entry in _entries(folder, "domain=")
         for day_entry in _entries(domain_entry.path, "day=")
         if (day := _day_of(day_entry.name))
-        and any(entry.name.endswith(".parquet") for entry in _entries(day_entry.path, ""))
+        and any(entry.name.endswith(".parquet") for entry in _entries(day_entry.path))
     }
     return sorted(days)
 
@@ -265,18 +265,44 @@ def stage_days(folder: Path) -> list[date]:
 def _parts(folder: Path, day: date) -> dict[PartKey, os.DirEntry[str]]:
     found: dict[PartKey, os.DirEntry[str]] = {}
     for domain_entry in _entries(folder, "domain="):
-        domain = domain_entry.name.removeprefix("domain=")
-        found.update(_keys(f"{domain_entry.path}/day={day}", domain, str(day)))
+        names = _PartNames(domain_entry.name.removeprefix("domain="))
+        found.update(_keys(f"{domain_entry.path}/day={day}", names, str(day)))
     return dict(sorted(found.items(), key=_in_order))
 
 
-def _keys(folder: str, domain: str, day: str) -> Iterator[tuple[PartKey, os.DirEntry[str]]]:
-    middle = f"__{domain}__{day}"
-    for entry in _entries(folder, ""):
-        stem, suffix, rest = entry.name.rpartition(".parquet")
+def _keys(folder: str, names: _PartNames, day: str) -> Iterator[tuple[PartKey, os.DirEntry[str]]]:
+    for entry in _entries(folder):
+        key = names.read(entry.name, day)
+        if key is not None:
+            yield key, entry
+
+
+class _PartNames:
+    """Reads the names of files of one domain; most are known from other days.
+
+    Args:
+        domain: The group of columns.
+    """
+
+    def __init__(self, domain: str) -> None:
+        self._domain = domain
+        self._known: dict[str, PartKey] = {}
+
+    def read(self, name: str, day: str) -> PartKey | None:
+        """What a file holds; None where the name is not a part's."""
+        middle = f"__{self._domain}__{day}"
+        elsewhere = name.replace(middle, "\0", 1)
+        key = self._known.get(elsewhere)
+        if key is not None:
+            return key
+        stem, suffix, rest = name.rpartition(".parquet")
         device, separator, window = stem.rpartition(middle)
-        if suffix and not rest and separator and device and not entry.name.startswith("."):
-            yield PartKey(device, domain, window.removeprefix("__") or None), entry
+        if not (suffix and not rest and separator and device) or name.startswith("."):
+            return None
+        key = PartKey(device, self._domain, window.removeprefix("__") or None)
+        if day not in elsewhere:  # else it is not the day alone that tells them apart
+            self._known[elsewhere] = key
+        return key
 
 
 def _in_order(item: tuple[PartKey, object]) -> tuple[str, str, str]:
@@ -378,10 +404,12 @@ def _day_of(folder: str) -> date | None:
         return None
 
 
-def _entries(folder: Path | str, prefix: str) -> list[os.DirEntry[str]]:
+def _entries(folder: Path | str, prefix: str = "") -> list[os.DirEntry[str]]:
     """What a folder has that begins so; nothing where it is no folder. Paths would take longer."""
     try:
         with os.scandir(folder) as found:
-            return [entry for entry in found if entry.name.startswith(prefix)]
+            return (
+                [entry for entry in found if entry.name.startswith(prefix)] if prefix else [*found]
+            )
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 # Larger blocks take more memory and are no faster; one takes some 50 MB while it is read.
 BLOCK_BYTES = 4 * 1024**2
@@ -118,6 +117,8 @@ def _split_in_place(data: bytes) -> pl.Series | None:
 
     None where a line is so short that Arrow would hold it in the view itself, or has NUL bytes.
     """
+    import pyarrow as pa  # noqa: PLC0415 - imported by every command, needed by few
+
     if b"\0" in data:
         return None
     characters = np.frombuffer(data, np.uint8)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _FIELD_KEY = "unit"
 _BETWEEN = " or "
@@ -20,6 +22,8 @@ def schema_with_units(frame: pl.DataFrame, units: Mapping[str, str]) -> pa.Schem
         frame: The frame.
         units: Unit by column; those of other columns are left out.
     """
+    import pyarrow as pa  # noqa: PLC0415 - imported by every command, needed by few
+
     return pa.schema(
         [
             field.with_metadata({_FIELD_KEY: units[field.name]}) if field.name in units else field
@@ -30,6 +34,9 @@ def schema_with_units(frame: pl.DataFrame, units: Mapping[str, str]) -> pa.Schem
 
 def read_units(path: Path) -> dict[str, str]:
     """Read the units of a parquet file's columns; nothing where it has none or cannot be read."""
+    import pyarrow as pa  # noqa: PLC0415 - as above
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
     try:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException):
