@@ -8,6 +8,7 @@ import sys
 import click
 
 from procezo_assets.errors import ProcezoError, did_you_mean
+from procezo_assets.garbage import end_at_once, kept_for_good
 
 INTERRUPTED = 130
 
@@ -51,7 +52,8 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        with kept_for_good():
+            command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
     def resolve_command(
@@ -81,6 +83,7 @@ def main() -> None:
 
     Exit codes: 0; 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
     """
+    end_at_once()
     try:
         code = procezo(prog_name="procezo", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -17,6 +17,7 @@ from procezo_assets.errors import (
     did_you_mean,
 )
 from procezo_assets.flows import Flow
+from procezo_assets.garbage import kept_for_good
 from procezo_assets.plans import Plan, Planner
 from procezo_assets.raw.kept import blocks_shared
 
@@ -142,11 +143,13 @@ def run_plan(
 ) -> Outcome:
     """Run a plan in Dagster, with a progress bar."""
     from procezo_assets.cli.progress import progress_bar  # noqa: PLC0415
-    from procezo_assets.orchestration.launch import (  # noqa: PLC0415 - Dagster takes a second
-        Request,
-        launch,
-        prepare_instance,
-    )
+
+    with kept_for_good():
+        from procezo_assets.orchestration.launch import (  # noqa: PLC0415 - Dagster takes a second
+            Request,
+            launch,
+            prepare_instance,
+        )
 
     prepare_instance(home)
     days = (plan.last - plan.first).days + 1
