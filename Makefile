@@ -6,7 +6,7 @@ PORT ?= 3000
 export PROCEZO_HOME ?= $(CURDIR)
 export DAGSTER_HOME ?= $(PROCEZO_HOME)
 
-.PHONY: help setup demo test check bench ui lock
+.PHONY: help setup demo test check bench stress ui lock stress
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -39,6 +39,9 @@ check: setup  ## format, lint and types
 ui: setup  ## open the Dagster web UI on this folder as home (PORT=3000)
 	@echo "ui: http://127.0.0.1:$(PORT) (Ctrl-C stops it)"
 	@$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT)
+
+stress: setup  ## kill 200 runs at random moments, and see that nothing is torn or lost (half an hour)
+	@env -u PROCEZO_HOME -u DAGSTER_HOME $(BIN)/python tests/stress_kills.py
 
 bench: setup  ## measure the project beside a bare Polars script and plain pandas (ten minutes)
 	@$(BIN)/python benchmarks/bench.py

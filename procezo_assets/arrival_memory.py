@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 
 from procezo_assets.arrivals import Awaited, Memory, Span
-from procezo_assets.stores.parquet import write_atomically
+from procezo_assets.stores.replacing import write_atomically
 
 # a tick may be evaluated by the UI too, for a look at what it would do
 _KEPT = 4

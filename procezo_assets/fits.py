@@ -12,7 +12,7 @@ import polars as pl
 from procezo_assets.datasets import part_files, stage_days
 from procezo_assets.errors import FitError
 from procezo_assets.parameters import Parameters
-from procezo_assets.stores.parquet import write_atomically
+from procezo_assets.stores.replacing import write_atomically
 from procezo_assets.treatments.model import Fit, Treatment
 
 _FOLDER = "fits"

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import polars as pl
 
-from procezo_assets.stores.parquet import write_atomically
+from procezo_assets.stores.replacing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

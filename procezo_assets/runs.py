@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset, stage_days
+from procezo_assets.day_lock import clean_up, working_on
 from procezo_assets.errors import DatasetError, FitError, ProcezoError
 from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
 from procezo_assets.flows import Flow, Stage
@@ -230,6 +231,7 @@ class _DatasetRun:
         self.context = PartitionContext(self.flow, dataset, params, rules)
 
     def run(self) -> Iterator[Event]:
+        clean_up(self.dataset, [stage.output for stage in self.flow.stages])
         if any(stage.treatment.kind == "source" for stage in self.stages):
             yield self._scan()
         alive = set(self.days)
@@ -322,12 +324,10 @@ class _DatasetRun:
 
     def _run_day(self, phase: list[Stage], day: date, told: SimpleQueue[Event | None]) -> None:
         """Run the stages of a day; None tells that it is over."""
-        lock = self.dataset.lock(day)
         partition = Partition(self.context, day)
         stage = phase[0]
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock):
+            with working_on(self.dataset, day):
                 for place, stage in enumerate(phase):
                     told.put(event := partition.run(stage))
                     if _stops(event):

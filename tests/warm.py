@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,14 +26,32 @@ _context.set_forkserver_preload([*PRELOADED])
 
 
 def run_command(
-    name: str, args: list[str], cwd: Path, env: dict[str, str]
+    name: str,
+    args: list[str],
+    cwd: Path,
+    env: dict[str, str],
+    *,
+    prepare: Callable[..., None] | None = None,
+    kill_after: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `procezo` or `dagster` as a process of its own, with nothing to read from."""
+    """Run `procezo` or `dagster` as a process of its own, with nothing to read from.
+
+    Args:
+        name: Which of them.
+        args: What follows its name.
+        cwd: Its folder.
+        env: Its environment.
+        prepare: Called in the process before the command is; it must survive pickling.
+        kill_after: Seconds after which it is killed.
+    """
     with TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         given = {"name": name, "args": args, "cwd": cwd, "env": env, "out": out, "err": err}
-        process = _context.Process(target=_run, kwargs=given)
+        process = _context.Process(target=_run, kwargs={**given, "prepare": prepare})
         process.start()
+        if kill_after is not None:
+            process.join(kill_after)
+            process.kill()
         process.join(_SECONDS)
         if process.exitcode is None:
             process.kill()
@@ -43,7 +62,14 @@ def run_command(
 
 
 def _run(
-    *, name: str, args: list[str], cwd: Path, env: dict[str, str], out: Path, err: Path
+    *,
+    name: str,
+    args: list[str],
+    cwd: Path,
+    env: dict[str, str],
+    out: Path,
+    err: Path,
+    prepare: Callable[..., None] | None,
 ) -> None:
     for number, path, flags in (
         (0, os.devnull, os.O_RDONLY),
@@ -64,4 +90,6 @@ def _run(
         from dagster._cli import main  # noqa: PLC0415
     else:
         from procezo_assets.cli import main  # noqa: PLC0415
+    if prepare is not None:
+        prepare()
     main()

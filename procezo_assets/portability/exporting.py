@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import tarfile
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -36,6 +35,7 @@ from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.raw.fixed import DIALECT_FILE
 from procezo_assets.raw.gone import GONE_FILE
 from procezo_assets.stores.loads import RECORD
+from procezo_assets.stores.replacing import sync, temporary_beside
 from procezo_assets.treatments.model import BUILT_IN
 
 _READ_AT_ONCE = 1 << 20
@@ -133,14 +133,12 @@ def _export(
         counts=counts,
         members=members,
     )
-    temporary = output.with_name(f".{output.name[:100]}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        with temporary.open("xb") as file:
+    with temporary_beside(output) as temporary:
+        with temporary.open("wb") as file:
             _write(file, manifest, pieces, done)
+        sync(temporary)
         size = temporary.stat().st_size
         _appear(temporary, output)
-    finally:
-        temporary.unlink(missing_ok=True)
     return Exported(output, size, manifest, tuple(warnings))
 
 

@@ -29,7 +29,7 @@ from procezo_assets.portability.manifest import (
     read_manifest,
 )
 from procezo_assets.scratch import scratch_folder
-from procezo_assets.stores.parquet import write_atomically
+from procezo_assets.stores.replacing import write_atomically
 
 _READ_AT_ONCE = 1 << 20
 _MANIFEST_BYTES = 512 * 1024**2  # of more than a million files

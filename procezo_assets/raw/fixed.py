@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from procezo_assets.datasets import Dataset
 from procezo_assets.errors import DialectError, RawFileError
 from procezo_assets.raw.dialect import Dialect, FixedDialect
-from procezo_assets.stores.parquet import write_atomically
+from procezo_assets.stores.replacing import write_atomically
 
 DIALECT_FILE = "dialect.json"
 

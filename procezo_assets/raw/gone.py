@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from procezo_assets.datasets import Dataset
 from procezo_assets.errors import RawFileError
 from procezo_assets.raw.catalog_rows import FileEntry
-from procezo_assets.stores.parquet import write_atomically
+from procezo_assets.stores.replacing import write_atomically
 
 GONE_FILE = "gone.json"
 

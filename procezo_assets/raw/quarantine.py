@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import filecmp
-import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +12,7 @@ import polars as pl
 
 from procezo_assets.datasets import Dataset
 from procezo_assets.raw.files import RawFile
+from procezo_assets.stores.replacing import sync, temporary_beside
 
 _GROUP_BYTES = 16 * 1024**2
 
@@ -39,7 +40,8 @@ class Quarantine:
         self._waiting: list[pl.DataFrame] = []
         self._waiting_bytes = 0
         self._writer: Any = None
-        self._temporary = self._path.with_name(f".{self._path.name[:100]}.{uuid.uuid4().hex}.tmp")
+        self._temporary = self._path
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +65,7 @@ class Quarantine:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        try:
+        with self._open:
             if kind is None:
                 self._write()
             if self._writer is not None:
@@ -73,9 +75,8 @@ class Quarantine:
             if self._writer is None:
                 self._path.unlink(missing_ok=True)
             elif not _same(self._temporary, self._path):
+                sync(self._temporary)
                 self._temporary.replace(self._path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
 
     def _write(self) -> None:
         import pyarrow.parquet as pq  # noqa: PLC0415 - most files have nothing to quarantine
@@ -89,7 +90,7 @@ class Quarantine:
         )
         self._waiting, self._waiting_bytes = [], 0
         if self._writer is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._temporary = self._open.enter_context(temporary_beside(self._path))
             self._writer = pq.ParquetWriter(self._temporary, table.schema, compression="zstd")
         self._writer.write_table(table)
 

@@ -20,6 +20,7 @@ from procezo_assets.errors import PartitionError, StoreError
 from procezo_assets.parameters import Instant, Parameters
 from procezo_assets.stores.export_columns import ExportColumn, exported, joined
 from procezo_assets.stores.loads import Loaded, StageInput
+from procezo_assets.stores.replacing import replacing
 
 TURN_WAIT_S = 900.0
 """How long to wait, in seconds, for another run that exports into the same folder."""
@@ -248,12 +249,8 @@ class _Exporting:
             for instant in (*counts["__first"], *counts["__last"])
         ]
         name = names.of(device, min(dates), max(dates))
-        temporary = names.temporary(device)
-        try:
+        with replacing(self.input.output / name) as temporary:
             self.how.write(frame.select(*self.how.own, *outputs.values()), temporary)
-            temporary.replace(self.input.output / name)
-        finally:
-            temporary.unlink(missing_ok=True)
         return name
 
     def _outputs(
@@ -294,10 +291,6 @@ class _FileNames:
         """Name a device's file by the dates of its first and last row, or by its one day."""
         dates = str(self.day) if self.day else f"{first}_{last}"
         return f"{self._before}{device}{self._after}{dates}{self.suffix}"
-
-    def temporary(self, device: str) -> Path:
-        """Where a device's file is written before it takes its name."""
-        return self.input.output / f".{self._before}{device}{self._after}part"
 
     def existing(self) -> dict[str, set[str]]:
         """Find the files of the same kind (of the same day) that are there, by device."""

@@ -14,7 +14,8 @@ from typing import Any
 from filelock import FileLock
 
 from procezo_assets.datasets import Home, PartKey, part_files, stage_days
-from procezo_assets.stores.parquet import read_provenance, write_atomically
+from procezo_assets.stores.parquet import read_provenance
+from procezo_assets.stores.replacing import write_atomically
 
 RECORD = "loaded.json"
 """The file in which a loading stage remembers what it loaded."""

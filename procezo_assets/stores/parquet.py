@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
-import uuid
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -18,6 +18,7 @@ import polars as pl
 from procezo_assets.datasets import PartKey, part_files
 from procezo_assets.errors import PartitionError
 from procezo_assets.stores.column_units import schema_with_units
+from procezo_assets.stores.replacing import temporary_name
 
 _FOOTER_KEY = "procezo"
 
@@ -95,9 +96,9 @@ def write_partition(
         for key, data in encoded.items():
             path = key.path(folder, day)
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
+            temporary = temporary_name(path)
             pending.append((temporary, path))
-            temporary.write_bytes(data)
+            _write_through(temporary, data)
             written[key] = WrittenFile(path, hashlib.sha256(data).hexdigest(), len(data))
         while pending:
             temporary, path = pending[0]
@@ -144,15 +145,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _write_through(path: Path, data: bytes) -> None:
+    """Write a file, and wait until it is on the disk."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _with_device(frame: pl.DataFrame, device: str) -> pl.DataFrame:

@@ -17,7 +17,6 @@ from procezo_assets.stores.parquet import (
     file_sha256,
     read_part,
     read_provenance,
-    write_atomically,
     write_partition,
 )
 
@@ -150,7 +149,7 @@ def test_a_folder_in_the_way_leaves_no_temporary_files(tmp_path):
     with pytest.raises(OSError, match="directory"):
         write(tmp_path, {B: frame(2), C: frame(9)})
 
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob(".*"))
     assert contents(tmp_path) == before
 
 
@@ -171,16 +170,3 @@ def test_long_names_of_devices_fit(tmp_path):
     write(tmp_path, {key: frame(1)})
 
     assert list(part_files(tmp_path, DAY)) == [key]
-
-
-def test_write_atomically(tmp_path):
-    path = tmp_path / "deep" / "file"
-    write_atomically(path, b"1")
-    write_atomically(path, b"2")
-    assert path.read_bytes() == b"2"
-
-    obstacle = tmp_path / "folder"
-    (obstacle / "x").mkdir(parents=True)
-    with pytest.raises(OSError, match="directory"):
-        write_atomically(obstacle, b"3")
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["deep", "folder"]

@@ -1,0 +1,50 @@
+"""Days that runs work on: one run at a time, and what a run that was killed has left of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import date
+
+from filelock import FileLock, Timeout
+
+from procezo_assets.datasets import Dataset
+from procezo_assets.stores.replacing import remove_temporaries
+
+_UNFINISHED = ".unfinished"
+
+
+@contextmanager
+def working_on(dataset: Dataset, day: date) -> Iterator[None]:
+    """Work on the partitions of a day once no other run does.
+
+    Args:
+        dataset: The dataset.
+        day: The UTC day.
+    """
+    lock = dataset.lock(day)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        mark = lock.with_suffix(_UNFINISHED)
+        mark.touch()
+        try:
+            yield
+        finally:
+            mark.unlink(missing_ok=True)
+
+
+def clean_up(dataset: Dataset, outputs: Iterable[str]) -> None:
+    """Remove what runs that were killed were writing.
+
+    Args:
+        dataset: The dataset.
+        outputs: The folders of stages.
+    """
+    folders = [dataset.stage(output) for output in outputs]
+    for mark in dataset.lock(date.min).parent.glob(f"*{_UNFINISHED}"):
+        day = date.fromisoformat(mark.stem)
+        with suppress(Timeout), FileLock(dataset.lock(day), timeout=0):  # or a run works on it
+            for folder in folders:
+                for written in folder.glob(f"domain=*/day={day}"):
+                    remove_temporaries(written)
+            mark.unlink(missing_ok=True)

@@ -1,0 +1,73 @@
+"""Files that are replaced whole, and what killed writers leave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from procezo_assets.stores.replacing import replacing, temporary_beside, write_atomically
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from procezo_assets.stores.replacing import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half a fi")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_write_atomically(tmp_path):
+    path = tmp_path / "deep" / "file"
+    write_atomically(path, b"1")
+    write_atomically(path, b"2")
+    assert path.read_bytes() == b"2"
+
+    obstacle = tmp_path / "folder"
+    (obstacle / "x").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        write_atomically(obstacle, b"3")
+    assert names(tmp_path) == ["deep", "folder"]
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    path = tmp_path / "file"
+    write_atomically(path, b"1")
+    with pytest.raises(TypeError), replacing(path) as temporary:
+        temporary.write_bytes("no bytes")
+    assert path.read_bytes() == b"1"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_killed_writer_is_cleaned_up_after(tmp_path):
+    path = tmp_path / "file"
+    write_atomically(path, b"1")
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(names(tmp_path)) == 2
+    assert path.read_bytes() == b"1"
+
+    write_atomically(tmp_path / "another", b"2")
+    assert names(tmp_path) == ["another", "file"]
+
+
+def test_what_another_writes_stays(tmp_path):
+    (tmp_path / ".somebody.tmp").write_bytes(b"not ours")
+    with temporary_beside(tmp_path / "long") as mine:
+        write_atomically(tmp_path / "short", b"1")
+        assert mine.exists()
+    assert names(tmp_path) == [".somebody.tmp", "short"]
+
+
+def test_names_of_255_bytes_can_be_written(tmp_path):
+    path = tmp_path / ("ü" * 127)
+    write_atomically(path, b"1")
+    assert os.listdir(tmp_path) == [path.name]  # noqa: PTH208 - as the disk says it

@@ -1,0 +1,58 @@
+"""`make stress`: kill many runs at random moments, and see that nothing is torn, lost or left.
+
+python tests/stress_kills.py --kills 200 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from killed_runs import COMMANDS, KilledRuns
+
+from procezo_assets.stores import embedded_postgres
+
+
+def main() -> None:
+    """Kill as many runs as asked for, and say what became of them."""
+    asked = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    asked.add_argument("--kills", type=int, default=200)
+    asked.add_argument("--seed", type=int, default=1)
+    options = asked.parse_args()
+    moments = random.Random(options.seed)  # noqa: S311 - which moments is no secret
+    with tempfile.TemporaryDirectory(prefix="procezo-stress-") as folder:
+        Path(folder).chmod(0o711)  # under root the server's user must pass through
+        server = embedded_postgres.start(Path(folder, "server", ".procezo"))
+        try:
+            outcomes = _kill(KilledRuns(Path(folder, "homes"), server), options.kills, moments)
+        finally:
+            embedded_postgres.stop(Path(folder, "server", ".procezo"))
+    print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
+    sys.exit(1 if outcomes["FAILED"] else 0)
+
+
+def _kill(runs: KilledRuns, kills: int, moments: random.Random) -> Counter[str]:
+    outcomes: Counter[str] = Counter(killed=0, ended=0, FAILED=0)
+    while outcomes["killed"] + outcomes["FAILED"] < kills:
+        command = moments.choice(list(COMMANDS))
+        if moments.random() < 0.5:
+            moment = {"change": moments.randint(1, runs.changes[command])}
+        else:
+            moment = {"seconds": moments.uniform(0.3, runs.seconds[command] * 1.1)}
+        try:
+            outcome = runs.survive(command, **moment)
+        except AssertionError as error:
+            outcome = "FAILED"
+            print(f"{command} {moment}: {' '.join(str(error).split())[:1000]}", flush=True)
+        outcomes[outcome] += 1
+        if outcomes.total() % 20 == 0:
+            print(f"{outcomes.total()} runs: {dict(outcomes)}", flush=True)
+    return outcomes
+
+
+if __name__ == "__main__":
+    main()
