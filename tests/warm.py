@@ -56,7 +56,9 @@ def run_command(
         if process.exitcode is None:
             process.kill()
             raise subprocess.TimeoutExpired([name, *args], _SECONDS)
-        code, said = process.exitcode, (out.read_text(), err.read_text())
+        code = process.exitcode
+        # who is killed early has made neither
+        said = [path.read_text() if path.exists() else "" for path in (out, err)]
         process.close()
         return subprocess.CompletedProcess([name, *args], code, *said)
 

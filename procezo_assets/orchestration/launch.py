@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import sqlalchemy as sa
 
 # dg.execute_job makes runs that the UI cannot execute again: they name no code location
 from dagster._core.definitions.reconstruct import ReconstructableJob
@@ -21,6 +22,7 @@ from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 
 from procezo_assets.datasets import Home, identifier
+from procezo_assets.disks import remedy
 from procezo_assets.errors import HomeError
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.garbage import little_garbage
@@ -142,6 +144,7 @@ def launch(
         How it ended; a failed run is no exception.
 
     Raises:
+        HomeError: Where Dagster's storage cannot be used.
         KeyboardInterrupt: After Ctrl-C; the run is recorded as failed.
     """
     flow = request.flow
@@ -151,7 +154,7 @@ def launch(
         "flow_job_of",
         reconstructable_kwargs={"home": str(home.path), "flow": flow.name},
     )
-    with opened_instance(home) as instance:
+    with _storage_trouble_told(), opened_instance(home) as instance:
         register_datasets(home, [flow], instance)
         run = _create_run(instance, job, request)
         with (
@@ -169,6 +172,17 @@ def launch(
             failure="" if result.success else _failure(result),
             stages=_summaries(instance, result.run_id, flow),
         )
+
+
+@contextmanager
+def _storage_trouble_told() -> Iterator[None]:
+    """Tell what the databases of Dagster's storage say, in one line."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        storage = Path(os.environ["DAGSTER_HOME"], "history")
+        told = " ".join(str(error.orig).split())
+        raise HomeError(f"Dagster's storage cannot be used: {told}", remedy(storage)) from error
 
 
 @lru_cache(maxsize=4)

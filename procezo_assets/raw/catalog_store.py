@@ -19,6 +19,7 @@ from filelock import FileLock
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool, StaticPool
 
+from procezo_assets.disks import remedy
 from procezo_assets.errors import CatalogLostError, StoreError, TransientStoreError
 
 # raised whenever the tables or what they mean change
@@ -250,7 +251,8 @@ class CatalogStore:
             return TransientStoreError(
                 f"{self.path} has been locked for {_BUSY_SECONDS} s", "try again"
             )
-        return StoreError(f"{self.path}: {error.orig}", "look at its disk and permissions")
+        hint = remedy(self.path) if self.path is not None else ""  # what is in memory has no disk
+        return StoreError(f"{self.path}: {error.orig}", hint)
 
 
 def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pydantic import TypeAdapter
 
 from procezo_assets.datasets import Dataset
+from procezo_assets.disks import remedy
 from procezo_assets.errors import RawFileError
 from procezo_assets.raw.catalog_rows import FileEntry
 from procezo_assets.stores.replacing import write_atomically
@@ -73,5 +74,5 @@ class GoneFiles:
         except OSError as error:
             raise RawFileError(
                 f"{self._path} cannot be written: {error.strerror or error}",
-                "look at its disk and permissions",
+                remedy(self._path),
             ) from None
