@@ -167,6 +167,8 @@ def _write(source: Any, path: Path, member: tarfile.TarInfo) -> str:  # noqa: AN
         while block := source.read(_READ_AT_ONCE):
             digest.update(block)
             file.write(block)
+        file.flush()
+        os.fsync(file.fileno())  # a power cut after the folder has its name must not empty it
     mtime_ns = max(0, min(int(member.mtime * 1_000_000_000), 2**62))
     os.utime(path, ns=(mtime_ns, mtime_ns))
     return digest.hexdigest()
