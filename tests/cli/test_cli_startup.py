@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from small_home import SmallHome
+from small_home import AGGREGATE, BIN, CLEAN, DAYS, DUCKDB, PARSE, RESAMPLE, SmallHome
 
 from procezo_assets.cli import _COMMANDS
 
@@ -55,3 +55,17 @@ def test_help_names_every_command(home):
     assert (ended.code, ended.err) == (0, "")
     for name in _COMMANDS:
         assert f"\n  {name} " in ended.out
+
+
+def test_a_process_that_loads_duckdb_ends_without_a_word(home):
+    home.write_flow(PARSE, CLEAN, RESAMPLE, AGGREGATE, DUCKDB)
+    home.write_raw(DAYS[0])
+    done = subprocess.run(  # by itself: forked processes skip what Python does at its end
+        [str(BIN / "procezo"), "flow", "small"],
+        cwd=home.path,
+        env=home.env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines() == [f"small: DS-1, {DAYS[0]}, 5 stages"]
