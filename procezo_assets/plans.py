@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
 from procezo_assets.datasets import Dataset
-from procezo_assets.errors import FlowError, PartitionError
+from procezo_assets.errors import FlowError, PartitionError, RawFileError
 from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import Stale, affected_stages, known_days, stale_partitions
@@ -69,6 +69,7 @@ class Planner:
         refit: Whether fits are made anew.
         full_replace: Whether everything is made anew, and fits where the flow says `"fit": true`.
         dry: Whether nothing is to be left behind but what the catalog learns.
+        unreadable: Why raw files could not be read; their days are left as they are.
     """
 
     flow: Flow
@@ -78,6 +79,7 @@ class Planner:
     refit: bool
     full_replace: bool
     dry: bool = False
+    unreadable: list[RawFileError] = field(default_factory=list)
 
     def plans(
         self,
@@ -128,6 +130,7 @@ class Planner:
         if source is None:
             return None
         source.scan()
+        self.unreadable.extend(source.unreadable.values())
         known = known_days(self.flow, self.dataset, self.stages, listing)
         source.refuse_emptiness(known)
         problem = source.why_no_rows()

@@ -14,6 +14,7 @@ from procezo_assets.datasets import Home
 from procezo_assets.errors import (
     DatasetError,
     ProcezoError,
+    RawFileError,
     did_you_mean,
 )
 from procezo_assets.flows import Flow
@@ -88,10 +89,8 @@ def flow(
         raise click.UsageError("--refit: none of the steps has a fit")
     chosen.check_run_params(params)
     with blocks_shared():
-        plans = [
-            plan
-            for dataset in datasets_of(home, chosen, datasets)
-            for plan in Planner(
+        planners = [
+            Planner(
                 flow=chosen,
                 dataset=home.existing_dataset(dataset),
                 stages=tuple(stages),
@@ -99,12 +98,20 @@ def flow(
                 refit=refit,
                 full_replace=full_replace,
                 dry=dry_run,
-            ).plans(first, last, only_stale=only_stale)
+            )
+            for dataset in datasets_of(home, chosen, datasets)
         ]
+        plans = [
+            plan
+            for planner in planners
+            for plan in planner.plans(first, last, only_stale=only_stale)
+        ]
+        unreadable = [error for planner in planners for error in planner.unreadable]
         if dry_run and plans:
             _print_plans(chosen, plans, output_format)
             return
         if not plans:
+            _refuse_unreadable(unreadable)
             if output_format == "json":
                 print_json([])
             click.echo(
@@ -116,6 +123,18 @@ def flow(
         outcomes = [(plan, run_plan(home, chosen, plan, params)) for plan in plans]
     print_outcomes(chosen, outcomes, output_format)
     check_outcomes(name, outcomes)
+    _refuse_unreadable(unreadable)
+
+
+def _refuse_unreadable(errors: Sequence[RawFileError]) -> None:
+    """Refuse to end well where raw files could not be read, though their days may be as they were.
+
+    Raises:
+        RawFileError: Names the first.
+    """
+    if errors:
+        more = f" (and {len(errors) - 1} more raw files)" if len(errors) > 1 else ""
+        raise RawFileError(f"{errors[0].problem}{more}", errors[0].hint)
 
 
 def check_outcomes(name: str, outcomes: Sequence[tuple[Plan, Outcome]]) -> None:

@@ -216,3 +216,18 @@ def test_times_in_json_are_utc_with_z():
         "2026-01-20T10:00:00.500000Z"
     )
     assert _plain(DAYS[0]) == "2026-01-20"
+
+
+def test_what_cannot_be_read_is_no_reason_to_say_that_all_is_well(home):
+    assert home.procezo("flow", "small").code == 0
+    lost = home.raw_file(f"DS-1_pil-90_{DAYS[0]}.csv")
+    lost.unlink()
+    lost.symlink_to(home.path / "not-mounted.csv")
+    ended = home.procezo("flow", "small", "--last")
+    assert ended.code == 1
+    assert lost.name in ended.error
+
+    home.write_raw(DAYS[2], device="pil-91")  # what can be read goes on
+    again = home.procezo("flow", "small", "--last")
+    assert (again.code, again.error) == (1, ended.error)
+    assert list(home.stage("25_resampled").rglob("pil-91*"))
