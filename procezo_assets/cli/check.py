@@ -9,6 +9,7 @@ from procezo_assets.cli.output import print_json
 from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
+from procezo_assets.parameters import plain_secrets
 from procezo_assets.settings import load_settings
 from procezo_assets.templates import lacking
 
@@ -57,7 +58,7 @@ def _warnings(flow: Flow, datasets: list[str]) -> list[str]:
         f"{flow.path.name}, step '{stage.name}': a password stands in the flow file; write "
         '{"env": "PGPASSWORD"} instead'
         for stage in flow.stages
-        if getattr(flow.parameters(stage, ""), "has_plain_secret", False)
+        if any(plain_secrets(flow.parameters(stage, name)) for name in ("", *datasets))
     ]
     if not datasets:
         warnings.append(f"{flow.path.name}: there is no dataset {' or '.join(flow.patterns)} yet")
