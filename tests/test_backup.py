@@ -49,6 +49,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def odd_file(home):
+    """A raw file that is called as what is left out of other folders is."""
+    return home.raw_file("25_x/domain=x/pil-91_2026-01-21/loaded.json")
+
+
 @pytest.fixture
 def env(tmp_path, postgres_url):
     (tmp_path / "password").write_text("of the repository\n")
@@ -76,13 +81,11 @@ def home(tmp_path, env):
         NORMALIZE,
         {**AGGREGATE, "input": "35_normalized"},
         DUCKDB,
-        POSTGRES,
+        {**POSTGRES, "input": "10_parsed"},  # whose days are not made again
         CSV,
         settle_seconds=0,
     )
-    # as people may name their files
-    odd = home.raw_file("25_more/domain=x/loaded.json_pil-91_2026-01-21.csv")
-    odd.write_text("2026-01-21T10:00:00Z;m0:7\n")
+    odd_file(home).write_text("2026-01-21T10:00:00Z;m0:7\n")
     home.write_raw(*DAYS[:2], odd=["spoilt"])
     (tmp_path / "go-on").touch()
     assert home.procezo("flow", "small").code == 0
@@ -136,6 +139,9 @@ def test_what_was_saved_during_a_run_is_restored_to_the_same_bytes(tmp_path, hom
     restored = shell(home, block(DOCUMENT, "sh", "restic restore"))
     assert restored.code == 0, restored.err
     assert not list(home.stage("20_clean").rglob("*.parquet"))
+    # nor what would say that rows are in databases that are lost
+    assert not list(home.path.glob("datasets/DS-1/*/loaded.json"))
+    assert odd_file(home).exists()
     with sqlite3.connect(home.path / "history/runs.db") as runs:
         states = [state for (state,) in runs.execute("SELECT status FROM runs ORDER BY id")]
     assert states == ["SUCCESS", "STARTED"]
@@ -152,7 +158,7 @@ def test_what_was_saved_during_a_run_is_restored_to_the_same_bytes(tmp_path, hom
     assert "up to date" in again.err
     with psycopg.connect(env["PROCEZO_POSTGRES_URL"]) as connection:
         (days,) = connection.execute(
-            "SELECT count(DISTINCT ts::date) FROM small.bio_signal_60s"
+            "SELECT count(DISTINCT ts::date) FROM small.bio_signal_parsed"
         ).fetchone()
     assert days == len(DAYS)
     assert tick(home, cursor)[0] == []
