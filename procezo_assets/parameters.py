@@ -30,7 +30,7 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 # `user:password@` of an address, `password=` of libpq
-_SECRET_TEXT = re.compile(r"://|password\s*=", re.IGNORECASE)
+_SECRET_TEXT = re.compile(r"://\S*@|password\s*=", re.IGNORECASE)
 _MASK = "**********"
 _SHOWN_DEPTH = 20
 
