@@ -11,12 +11,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from procezo_assets.datasets import Home, identifier, matches_pattern
-from procezo_assets.errors import FlowError, ProcezoError, did_you_mean
+from procezo_assets.errors import FlowError, ParameterError, ProcezoError, did_you_mean
 from procezo_assets.parameters import (
     Parameters,
     ZoneName,
     parameter_names,
     parameters_hash,
+    plain_secrets,
     validated,
 )
 from procezo_assets.treatments.model import Treatment
@@ -236,10 +237,14 @@ class Flow:
                     f"no step of flow '{self.name}' has a parameter '{name}'",
                     did_you_mean(name, known | set(by_stage)),
                 )
+            if name not in known and not isinstance(run_params[name], Mapping):
+                raise ParameterError(
+                    f"what is given for step '{name}' is no object",
+                    f'write {{"{name}": {{"parameter": value}}}}',
+                )
         for stage in self.stages:
-            given = self.parameters(stage, "", run_params)
-            written = self.parameters(stage, "")
-            if getattr(given, "has_plain_secret", False) and given != written:
+            params = self.parameters(stage, "", run_params)
+            if plain_secrets(params) & _run_params_of(self, stage, run_params).keys():
                 raise FlowError(
                     "a password in the parameters of a run would be kept in Dagster's database",
                     'name an environment variable instead: {"env": "PGPASSWORD"}',

@@ -38,7 +38,6 @@ class Address:
         """Send a message; False where it did not get through."""
         import apprise  # noqa: PLC0415 - only flows with `notify` need it
 
-        logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it may name the address
         sender = apprise.Apprise()
         return bool(sender.add(self.service) and sender.notify(title=title, body=text))
 
@@ -82,6 +81,7 @@ def _address(flow: Flow, place: int, one: str | Mapping[str, str]) -> Address | 
     if not url:
         name = "" if isinstance(one, str) else one["env"]
         return FlowError(f"{where} is empty", f"set the environment variable {name} for Dagster")
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it may name the address
     found = apprise.Apprise.instantiate(url)
     if not isinstance(found, apprise.NotifyBase):
         return FlowError(

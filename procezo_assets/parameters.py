@@ -5,25 +5,45 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from procezo_assets.errors import ParameterError, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 
-_SECRET_NAMES = frozenset({"password", "url"})
+# what people call a secret; a treatment's own are known by their type
+_SECRET_NAME = re.compile(
+    r"passw|passphrase|pwd|secret|token|api_?key|private_?key|credential|dsn|notify|^url$",
+    re.IGNORECASE,
+)
+# `user:password@` of an address, `password=` of libpq
+_SECRET_TEXT = re.compile(r"://\S*@|password\s*=", re.IGNORECASE)
+_MASK = "**********"
+_SHOWN_DEPTH = 20
 
 
 class Parameters(BaseModel):
     """Base of a treatment's parameters: unknown names are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What an error or a traceback may show."""
+        for name, value in super().__repr_args__():
+            yield name, masked(value, secret=is_secret_name(name or ""))
 
 
 def _known_zone(name: str) -> str:
@@ -127,7 +147,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     message = message[:1].lower() + message[1:]
     if first["type"] == "value_error":
         return f"parameter '{name}': {message}" if loc else message, ""
-    if _SECRET_NAMES & {str(part) for part in loc}:
+    secret = secret_names(model)
+    if any(is_secret_name(str(part), secret) for part in loc):
         return f"parameter '{name}': {message}", ""
     return f"parameter '{name}': {message}", f"found {_shown(first['input'])}"
 
@@ -147,6 +168,67 @@ def canonical_json(model: BaseModel) -> str:
 def parameters_hash(model: BaseModel) -> str:
     """Hash effective parameters: sha256 of their canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical_json(model).encode()).hexdigest()
+
+
+def is_secret_name(name: str, declared: Collection[str] = ()) -> bool:
+    """Tell whether a parameter is a secret by its name.
+
+    Args:
+        name: The parameter's name.
+        declared: The names that a model declares as secret (see `secret_names`).
+    """
+    return name in declared or bool(_SECRET_NAME.search(name))
+
+
+def secret_names(model: type[BaseModel]) -> set[str]:
+    """The names of a model's parameters that are declared as secret."""
+    schema = model.model_json_schema(by_alias=True)
+    return {
+        name
+        for one in (schema, *schema.get("$defs", {}).values())
+        for name, described in one.get("properties", {}).items()
+        if any(option.get("format") == "password" for option in _options(described))
+    }
+
+
+def plain_secrets(params: BaseModel) -> set[str]:
+    """The names of parameters that hold a secret as it is."""
+    return {
+        field.alias or name
+        for name, field in type(params).model_fields.items()
+        if isinstance(getattr(params, name), SecretStr)
+    }
+
+
+def shown_json(params: BaseModel) -> str:
+    """Write parameters as JSON for people: what has a secret's name is masked as well."""
+    return json.dumps(
+        masked(params.model_dump(mode="json", by_alias=True)), sort_keys=True, ensure_ascii=False
+    )
+
+
+def masked(value: Any, *, secret: bool = False, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON
+    """Mask texts that by name or looks are secrets.
+
+    Args:
+        value: What JSON can hold.
+        secret: Whether what it is part of has a secret's name.
+        depth: How many lists and objects it is in; below twenty nothing is shown.
+    """
+    if depth > _SHOWN_DEPTH:
+        return "…"
+    if isinstance(value, Mapping):
+        inner = secret and set(value) != {"env"}  # the name of a variable is none
+        return {
+            key: masked(item, secret=inner or is_secret_name(str(key)), depth=depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        inner = secret or any(isinstance(item, str) and is_secret_name(item) for item in value)
+        return [masked(item, secret=inner, depth=depth + 1) for item in value]
+    if isinstance(value, str) and value and (secret or _SECRET_TEXT.search(value)):
+        return _MASK
+    return value
 
 
 def _names_at(model: type[BaseModel], loc: Iterable[object]) -> list[str]:
@@ -190,5 +272,5 @@ def _is_branch(part: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    text = json.dumps(masked(value), default=str, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - one line stays one

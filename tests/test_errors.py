@@ -18,6 +18,7 @@ from procezo_assets.errors import (
 )
 from procezo_assets.parameters import (
     canonical_json,
+    masked,
     parameter_names,
     parameters_hash,
     validated,
@@ -121,3 +122,21 @@ def test_the_hash_is_of_effective_values_and_shows_no_secret():
     )
     assert parameters_hash(Model.model_validate({"from": 1})) != parameters_hash(plain)
     assert "hunter2" not in canonical_json(Model(password=SecretStr("hunter2")))
+
+
+def test_what_is_shown_of_parameters_has_no_text_that_looks_like_a_secret():
+    given = {
+        "host": "db",
+        "source": "https://u:x@example.org",
+        "api_token": "x",
+        "password": {"env": "PGPASSWORD"},
+        "more": [{"dsn": "x", "level": 1}, "host=h password=x"],
+    }
+    assert masked(given) == {
+        "host": "db",
+        "source": "**********",
+        "api_token": "**********",
+        "password": {"env": "PGPASSWORD"},
+        "more": [{"dsn": "**********", "level": 1}, "**********"],
+    }
+    assert masked({"source": "https://example.org"}) == {"source": "https://example.org"}

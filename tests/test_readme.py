@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
-from small_home import BIN, DAYS, Ended, SmallHome
-
-ROOT = Path(__file__).parents[1]
-
-
-def block(language: str, text: str) -> str:
-    """The one fenced block of a language that holds a text."""
-    readme = (ROOT / "README.md").read_text()
-    found = re.findall(rf"^```{language}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
-    (one,) = [each for each in found if text in each]
-    return one
-
-
-def shell(home: SmallHome, script: str) -> Ended:
-    done = subprocess.run(
-        ["bash", "-e", "-u", "-o", "pipefail", "-c", script],
-        cwd=home.path,
-        env={**home.env, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+from shown_commands import ROOT, block, shell
+from small_home import DAYS, SmallHome
 
 
 @pytest.fixture
@@ -42,7 +18,7 @@ def home(tmp_path, postgres_url):
 def test_the_commands_for_ones_own_data(home, tmp_path):
     card = SmallHome(tmp_path / "card")
     card.write_raw(*DAYS, dataset="RIVER")
-    script = block("sh", "procezo init")
+    script = block("README.md", "sh", "procezo init")
     folder = card.stage("00_raw", dataset="RIVER")
     for shown, here in (
         ("source .venv/bin/activate\n", ""),  # its commands are on the PATH already
@@ -63,7 +39,7 @@ def test_the_command_for_ci_runs_the_shipped_flow(home):
     shutil.copytree(ROOT / "flows", home.path / "flows")
     shutil.copy(ROOT / "dagster.yaml", home.path)
     home.write_raw(*DAYS, dataset="VALVO-DEMO")
-    ended = shell(home, block("sh", "dagster asset materialize"))
+    ended = shell(home, block("README.md", "sh", "dagster asset materialize"))
     assert ended.code == 0, ended.err
     for stage in ("parsed", "normalized", "duckdb", "postgres", "exportcsv"):
         found = home.materialized(stage, flow="valvometry")
@@ -73,7 +49,7 @@ def test_the_command_for_ci_runs_the_shipped_flow(home):
 def test_the_flow_that_it_shows_is_right(tmp_path):
     home = SmallHome(tmp_path / "home")
     (home.path / "flows").mkdir()
-    (home.path / "flows" / "river.json").write_text(block("json", "RIVERS"))
+    (home.path / "flows" / "river.json").write_text(block("README.md", "json", "RIVERS"))
     home.raw_file("x", dataset="RIVERS/one")
     ended = home.procezo("check")
     assert (ended.code, ended.err) == (0, "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+
 import click
 
 from procezo_assets.cli.home import current_home, format_option, load
@@ -9,6 +11,7 @@ from procezo_assets.cli.output import print_json
 from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
+from procezo_assets.parameters import plain_secrets
 from procezo_assets.settings import load_settings
 from procezo_assets.templates import lacking
 
@@ -54,10 +57,10 @@ def check(flows: tuple[str, ...], output_format: str) -> None:
 
 def _warnings(flow: Flow, datasets: list[str]) -> list[str]:
     warnings = [
-        f"{flow.path.name}, step '{stage.name}': a password stands in the flow file; write "
-        '{"env": "PGPASSWORD"} instead'
+        f"{flow.path.name}, step '{stage.name}': a password stands in the flow file"
+        f'{_readers(flow)}; write {{"env": "PGPASSWORD"}} instead'
         for stage in flow.stages
-        if getattr(flow.parameters(stage, ""), "has_plain_secret", False)
+        if any(plain_secrets(flow.parameters(stage, name)) for name in ("", *datasets))
     ]
     if not datasets:
         warnings.append(f"{flow.path.name}: there is no dataset {' or '.join(flow.patterns)} yet")
@@ -66,6 +69,11 @@ def _warnings(flow: Flow, datasets: list[str]) -> list[str]:
 
         warnings += [str(one) for one in addresses(flow) if isinstance(one, ProcezoError)]
     return warnings
+
+
+def _readers(flow: Flow) -> str:
+    shared = flow.path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+    return ", which others on this machine can read" if shared else ""
 
 
 def _instance_warnings(home: Home) -> list[str]:

@@ -56,9 +56,9 @@ class JsonObject(click.ParamType[dict[str, Any]]):
         try:
             parsed = json.loads(str(value))
         except ValueError as error:
-            self.fail(f"{value!r} is no JSON: {error}", param, ctx)
+            self.fail(f"it is no JSON: {error}", param, ctx)  # it may hold a password
         if not isinstance(parsed, dict):
-            self.fail(f'{value!r} is no JSON object; write {{"name": value}}', param, ctx)
+            self.fail('it is no JSON object; write {"name": value}', param, ctx)
         return parsed
 
 

@@ -28,7 +28,9 @@ def url(*, reader: bool) -> None:
             raise click.UsageError(
                 "--reader is for the embedded server; PROCEZO_POSTGRES_URL is set"
             )
-        click.echo(_masked(settings.postgres_url.get_secret_value()))
+        from procezo_assets.stores.postgres_connection import Address  # noqa: PLC0415 - as above
+
+        click.echo(Address.parse(settings.postgres_url.get_secret_value()).shown)
         click.echo("PROCEZO_POSTGRES_URL names this server", err=True)
         return
     state = Home(settings.home).state
@@ -73,14 +75,3 @@ def _hint(found: str, *, with_reader: bool) -> None:
     click.echo(f"to look inside: {find_binaries().psql} '{found}'", err=True)
     if with_reader:
         click.echo("for Grafana: procezo postgres url --reader", err=True)
-
-
-def _masked(given: str) -> str:
-    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - as above
-
-    from procezo_assets.stores.postgres_connection import Address  # noqa: PLC0415 - as above
-
-    shown = dict(Address.parse(given).settings)
-    if "password" in shown:
-        shown["password"] = "***"  # noqa: S105 - what is shown instead of one
-    return make_conninfo("", **shown)

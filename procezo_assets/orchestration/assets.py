@@ -24,7 +24,7 @@ from procezo_assets.orchestration.metadata import (
 )
 from procezo_assets.orchestration.partitions import flow_partitions, partition_key, partition_of
 from procezo_assets.orchestration.raw_asset import raw_key
-from procezo_assets.parameters import canonical_json, parameters_hash
+from procezo_assets.parameters import parameters_hash, shown_json
 from procezo_assets.pipeline import StageDone, StageKept
 from procezo_assets.retries import WAITS, Waited, run_patiently
 from procezo_assets.runs import DayFailed, Event, RawScanned, StageLoaded, Work
@@ -115,7 +115,7 @@ def _spec(flow: Flow, stage: Stage) -> dg.AssetSpec:
             "folder": f"datasets/<dataset>/{stage.output}",
             "treatment": stage.treatment.name,
             "version": stage.treatment.version,
-            "parameters": dg.MetadataValue.md(f"```json\n{canonical_json(params)}\n```"),
+            "parameters": dg.MetadataValue.md(f"```json\n{shown_json(params)}\n```"),
             "flow_file": flow.path.name,
             **{f"label/{name}": value or "yes" for name, value in flow.labels.items()},
         },

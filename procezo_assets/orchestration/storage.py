@@ -41,12 +41,19 @@ class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
             from dagster_postgres.utils import DagsterPostgresException  # noqa: PLC0415
             from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
+            from procezo_assets.errors import StoreError  # noqa: PLC0415
+            from procezo_assets.stores.postgres_connection import Address  # noqa: PLC0415
+
+            try:
+                address = Address.parse(url.get_secret_value())
+            except StoreError as error:
+                raise click.ClickException(f"PROCEZO_DAGSTER_POSTGRES_URL: {error}") from None
             try:
                 return DagsterPostgresStorage(
                     postgres_url=url.get_secret_value(), inst_data=inst_data
                 )
             except (DagsterPostgresException, SQLAlchemyError) as error:
-                reason = str(error.__cause__ or error).partition("\n")[0]
+                reason = address.masked(str(error.__cause__ or error).partition("\n")[0])
                 raise click.ClickException(
                     f"the PostgreSQL of PROCEZO_DAGSTER_POSTGRES_URL cannot be used: {reason}; "
                     "start it, or unset the variable to keep runs in SQLite"

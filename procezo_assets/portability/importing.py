@@ -91,9 +91,13 @@ def import_dataset(
 
 
 def _place(path: Path, data: bytes) -> None:
-    if path.is_file():
-        shutil.copy2(path, path.with_name(f"{path.name}.bak"))
+    before = path.with_name(f"{path.name}.bak")
+    replaces = path.is_file()
+    if replaces:
+        shutil.copy2(path, before)
     write_atomically(path, data)
+    if replaces:
+        shutil.copymode(before, path)  # a password may be put back into it
 
 
 def _refuse(home: Home, manifest: Manifest) -> None:

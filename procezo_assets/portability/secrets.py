@@ -8,10 +8,9 @@ from collections.abc import Collection
 from typing import Any
 
 from procezo_assets.flows import Flow
+from procezo_assets.parameters import is_secret_name, secret_names
 
-# what flow files of all kinds call a secret; a treatment's own are known by their type
-_NAMES = frozenset({"password", "passwd", "url", "secret", "token", "api_key", "apikey"})
-_IN_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]*:[^/\s]*@", re.IGNORECASE)
+_IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://[^\s]*:[^\s]*@|password\s*=", re.IGNORECASE)
 _NOTIFY = "notify"
 
 
@@ -25,7 +24,8 @@ def without_secrets(flow: Flow, data: bytes) -> tuple[bytes, list[str]]:
     Returns:
         The file, byte for byte where it has no secret, and the places of what was taken out.
     """
-    names = _NAMES | _secret_parameters(flow)
+    models = [stage.treatment.parameters for stage in flow.stages]
+    names = {name for model in models for name in secret_names(model)}
     removed: list[str] = []
     content = _cleared(json.loads(data), "", names, removed)
     if not removed:
@@ -54,21 +54,7 @@ def _cleared(value: Any, where: str, names: Collection[str], removed: list[str])
 def _is_secret(
     key: str, item: object, where: str, names: Collection[str], removed: list[str]
 ) -> bool:
-    found = isinstance(item, str) and bool(
-        key.lower() in names or key == _NOTIFY or _IN_ADDRESS.match(item)
-    )
+    found = isinstance(item, str) and bool(is_secret_name(key, names) or _IN_TEXT.search(item))
     if found:
         removed.append(where)
-    return found
-
-
-def _secret_parameters(flow: Flow) -> set[str]:
-    """The names of parameters that treatments declare as secret."""
-    found: set[str] = set()
-    for stage in flow.stages:
-        schema = stage.treatment.parameters.model_json_schema(by_alias=True)
-        for name, described in schema.get("properties", {}).items():
-            options = [described, *described.get("anyOf", [])]
-            if any(option.get("format") == "password" for option in options):
-                found.add(name.lower())
     return found

@@ -19,6 +19,14 @@ T = TypeVar("T")
 _CANCELED = "57014"
 _ATTEMPTS = 4
 _GIVE_UP_AFTER_S = 10
+_SECRETS = frozenset(
+    {"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
+)
+# Where a password has an unescaped `@` or `/`, parts of it would be taken for host or database.
+_UNAMBIGUOUS = re.compile(
+    r"postgres(?:ql)?://(?:[^@/?:]*(?::[^@/]*)?@)?[^@/?]*(?:\?[^@]*|/[^@?]*(?:\?.*)?)?", re.DOTALL
+)
+_PORTS = re.compile(r"[0-9,]*")
 _DEFAULTS = {
     "connect_timeout": "3",
     "client_encoding": "UTF8",
@@ -73,12 +81,14 @@ class Address:
         try:
             read = conninfo_to_dict(plain)
         except ProgrammingError:  # its message may quote the password
-            raise StoreError(
-                "the PostgreSQL URL cannot be read",
-                "write postgresql://user:password@host:5432/database, with %-escapes in the "
-                "password where it has other characters than letters and digits",
-            ) from None
-        return cls({name: str(value) for name, value in read.items() if value is not None})
+            raise _unreadable() from None
+        settings = {name: str(value) for name, value in read.items() if value is not None}
+        is_url = plain.startswith(("postgresql://", "postgres://"))
+        if is_url and not _UNAMBIGUOUS.fullmatch(plain):
+            raise _unreadable()
+        if not _PORTS.fullmatch(settings.get("port", "")):
+            raise _unreadable()
+        return cls(settings)
 
     @property
     def conninfo(self) -> str:
@@ -93,10 +103,28 @@ class Address:
         database = self.settings.get("dbname") or self.settings.get("user") or "?"
         return f"{host}:{port}/{database}" if port else f"{host}/{database}"
 
+    @property
+    def shown(self) -> str:
+        """The settings without what is secret of them, for people."""
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - as above
+
+        hidden = {name: "***" for name in self.settings if name in _SECRETS}
+        return make_conninfo("", **{**self.settings, **hidden})
+
     def masked(self, text: str) -> str:
-        """Take the password out of a text."""
-        password = self.settings.get("password")
-        return text.replace(password, "***") if password else text
+        """Take what is secret out of a text."""
+        for name in _SECRETS & self.settings.keys():
+            if self.settings[name]:
+                text = text.replace(self.settings[name], "***")
+        return text
+
+
+def _unreadable() -> StoreError:
+    return StoreError(
+        "the PostgreSQL URL cannot be read",
+        "write postgresql://user:password@host:5432/database, with %-escapes in the "
+        "password where it has other characters than letters and digits",
+    )
 
 
 def in_transaction(url: str, work: Callable[[Cursor], T]) -> T:

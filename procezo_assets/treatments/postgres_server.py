@@ -47,6 +47,9 @@ class Server(Parameters):
     def _one_way(self) -> Self:
         if self.url is not None and self.names_parts:
             raise ValueError("give url, or host, port, dbname, user and password; not both")
+        for name, part in (("host", self.host), ("dbname", self.dbname)):
+            if isinstance(part, str) and "://" in part:  # it would be shown, password and all
+                raise ValueError(f"{name} is an address; give it as url")
         return self
 
     @property
@@ -54,11 +57,6 @@ class Server(Parameters):
         """Whether the server is given in parts."""
         parts = (self.host, self.port, self.dbname, self.user, self.password)
         return any(part is not None for part in parts)
-
-    @property
-    def has_plain_secret(self) -> bool:
-        """Whether a password, or a URL that may hold one, is written out."""
-        return any(isinstance(given, SecretStr) for given in (self.password, self.url))
 
 
 def server_url(params: Server, home: Home) -> str:

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from procezo_assets.datasets import PartKey
 from procezo_assets.errors import ParameterError
-from procezo_assets.parameters import Parameters
+from procezo_assets.parameters import Parameters, plain_secrets
 from procezo_assets.stores.column_units import read_units
 from procezo_assets.stores.loads import Loaded, StageInput
 from procezo_assets.treatments.model import loader
@@ -353,7 +353,7 @@ class _Plan:
         return pl.read_parquet(path, columns=columns, hive_partitioning=False, glob=False)
 
     def _warnings(self) -> Iterable[str]:
-        if self.params.has_plain_secret:
+        if plain_secrets(self.params):
             yield 'a password may stand in the flow: {"env": "NAME"} keeps it out'
         for name in sorted(self.missing):
             yield f"a column that sources names is not in every file: {name}"

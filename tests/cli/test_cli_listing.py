@@ -146,10 +146,14 @@ def test_check_warns_of_a_plain_password_without_showing_it(other):
     password = {"password": "correct-horse"}
     other.write_flow(PARSE, {"treatment": "to_postgres", "input": "10_parsed", "params": password})
     other.write_raw(DAYS[0])
+    (other.path / "flows/small.json").chmod(0o644)
     ended = other.procezo("check")
     assert ended.code == 0
     assert "warning: small.json, step 'postgres'" in ended.err
     assert '{"env": ' in ended.err
+    assert "others on this machine can read" in ended.err
+    (other.path / "flows/small.json").chmod(0o600)
+    assert "others on this machine" not in other.procezo("check").err
     assert "correct-horse" not in ended.out + ended.err
 
 

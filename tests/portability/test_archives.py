@@ -228,7 +228,9 @@ def test_what_exists_is_refused(home, flow, empty):
     (empty.home.flows / "f.json").write_text("{}")
     assert "flows/f.json exists here with other content" in refused(empty, path)
     assert "--replace-flows" in refused(empty, path)
+    (empty.home.flows / "f.json").chmod(0o600)
     import_dataset(empty.home, path, replace_flows=True)
+    assert (empty.home.flows / "f.json").stat().st_mode & 0o777 == 0o600
     assert (empty.home.flows / "f.json").read_bytes() == flow.path.read_bytes()
     assert (empty.home.flows / "f.json.bak").read_text() == "{}"
 

@@ -102,13 +102,39 @@ class TestConnection:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://u:s3c%zz@h/db", "postgresql://u:s3c@h:port/d b", "nonsense s3c"]
+    "url",
+    [
+        "postgresql://u:s3c%zz@h/db",
+        "postgresql://u:s3c@h:port/d b",
+        "nonsense s3c",
+        # libpq would take what follows the first `@` or `/` for host or database
+        "postgresql://u:s3@s3c@h/db",
+        "postgresql://u:s3/s3c@h/db",
+        "postgresql://u:s3c",
+        "postgresql://h?password=s3@s3c",
+    ],
 )
 def test_a_url_that_cannot_be_read_is_not_quoted(url):
     with pytest.raises(StoreError) as caught:
         Address.parse(url)
 
     assert "s3c" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "password"),
+    [
+        ("postgresql://u:p?#:!@h/db", "h/db", "p?#:!"),
+        ("postgresql://u:p@h1:1,h2:2/db?target_session_attrs=any", "h1,h2:1,2/db", "p"),
+        ("postgres://[::1]:5433/db?user=me@here&password=p@q/r", "::1:5433/db", "p@q/r"),
+        ("postgresql://u@/db?host=%2Frun%2Fpg", "/run/pg/db", None),
+        ("postgresql://", "the local socket/?", None),
+        ("host=h dbname=a@b password='p@q/r'", "h/a@b", "p@q/r"),
+    ],
+)
+def test_an_address_that_is_not_ambiguous_is_read_as_libpq_does(url, shown, password):
+    address = Address.parse(url)
+    assert (str(address), address.settings.get("password")) == (shown, password)
 
 
 def test_sqlalchemys_urls_are_understood():
