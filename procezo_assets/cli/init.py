@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from procezo_assets.cli.home import JsonObject, current_home
+from procezo_assets.cli.home import JsonObject, current_home, load
 from procezo_assets.datasets import Dataset, raw_files
 from procezo_assets.errors import DatasetError, FlowError
 from procezo_assets.templates import place
@@ -45,6 +45,22 @@ def init(dataset: str, name: str | None, like: Path | None, given: dict[str, Any
                 f"'{dataset}' and the dataset '{name_above}' would lie in one another",
                 "put them side by side",
             )
+    _, flows = load(home)
+    served_by = [flow.name for flow in flows.flows.values() if flow.takes_dataset(dataset)]
+    if served_by:
+        if name or like:
+            raise FlowError(
+                f"flow '{served_by[0]}' takes the dataset '{dataset}' already",
+                "narrow its datasets first, or leave --flow and --like out to go on with it",
+            )
+        made.raw.mkdir(parents=True, exist_ok=True)
+        click.echo(f"{made.raw.relative_to(home.path)}")
+        click.echo(
+            f"flow '{served_by[0]}' takes this dataset: put your raw files there, then: "
+            f"procezo flow {served_by[0]} --last",
+            err=True,
+        )
+        return
     name = name or re.sub(r"[^a-z0-9_-]+", "-", dataset.lower()).strip("-_") or "flow"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise FlowError(f"'{name}' cannot be a flow's name", "use letters, digits, '_' and '-'")

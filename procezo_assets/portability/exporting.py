@@ -33,7 +33,7 @@ from procezo_assets.portability.secrets import without_secrets
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.raw.fixed import DIALECT_FILE
-from procezo_assets.raw.gone import GONE_FILE
+from procezo_assets.raw.gone import GONE_FILE, GoneFiles
 from procezo_assets.stores.loads import RECORD
 from procezo_assets.stores.replacing import sync, temporary_beside
 from procezo_assets.treatments.model import BUILT_IN
@@ -173,6 +173,13 @@ def _pieces(
         _Piece(f"{DATASET}/{name}", path, path.stat().st_mtime)
         for name, path in _dataset_files(dataset, with_stages=with_stages)
     ]
+    if not with_stages:
+        warnings += [
+            f"the days of {len(gone)} raw files that are gone are kept as results, which stay "
+            "here: --with-stages takes them along"
+            for folder in sorted(dataset.path.iterdir())
+            if (gone := GoneFiles(dataset, folder.name).read())
+        ]
     raw = [piece for piece in pieces if piece.name.startswith(f"{DATASET}/{RAW_FOLDER}/")]
     counts = {"raw_files": len(raw)}
     for flow in flows:

@@ -50,6 +50,18 @@ def test_results_that_come_along_are_up_to_date_and_only_loaded(home, tmp_path):
     assert {one["stage"] for plan in ended.json for one in plan["stale"]} == {"duckdb"}
 
 
+def test_export_tells_of_days_that_it_leaves_behind(home, tmp_path):
+    home.launch(DAYS[0], DAYS[-1])
+    home.raw_file(f"DS-1_pil-90_{DAYS[0]}.csv").unlink()
+    home.procezo("flow", "small", "--last")
+    alone = home.procezo("export", "DS-1", "--output", tmp_path / "alone.tar.gz")
+    assert alone.code == 0
+    assert "1 raw files that are gone" in alone.err
+    assert "--with-stages" in alone.err
+    whole = home.procezo("export", "DS-1", "--with-stages", "--output", tmp_path / "whole.tar.gz")
+    assert "gone" not in whole.err
+
+
 def test_export_writes_into_the_current_folder_and_replaces_nothing(home):
     ended = home.command("procezo", "export", "DS-1")
     assert ended.code == 0, ended.err

@@ -6,7 +6,7 @@ import json
 
 import polars as pl
 import pytest
-from small_home import DAYS, UNSORTED, SmallHome
+from small_home import DAYS, PARSE, UNSORTED, SmallHome
 
 
 @pytest.fixture
@@ -35,10 +35,24 @@ def test_init_never_overwrites_a_flow(home):
     assert home.procezo("init", "DS-1").code == 0
     path = home.path / "flows" / "ds-1.json"
     path.write_text(path.read_text().replace("All stages", "My stages"))
-    ended = home.procezo("init", "DS-1")
+    ended = home.procezo("init", "other", "--flow", "ds-1")
     assert ended.code == 1
     assert "--flow" in ended.error
     assert "My stages" in path.read_text()
+
+
+def test_init_leaves_a_dataset_to_the_flow_that_takes_it(home):
+    home.write_flow(PARSE, datasets=["VALVO-*"], name="valvo")
+    ended = home.procezo("init", "VALVO-2")
+    assert (ended.code, ended.out) == (0, "datasets/VALVO-2/00_raw\n")
+    assert "procezo flow valvo --last" in ended.err
+    assert [path.name for path in (home.path / "flows").iterdir()] == ["valvo.json"]
+    assert home.procezo("check").code == 0
+
+    refused = home.procezo("init", "VALVO-3", "--flow", "mine")
+    assert refused.code == 1
+    assert "flow 'valvo' takes the dataset 'VALVO-3' already" in refused.error
+    assert not (home.path / "datasets" / "VALVO-3").exists()
 
 
 def test_the_flow_that_init_makes_runs(home):
