@@ -100,6 +100,26 @@ Instant = Annotated[
 ]
 
 
+def read_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever a person wrote
+    """Read JSON that a person wrote.
+
+    Args:
+        text: What was written.
+
+    Raises:
+        ValueError: Where it is none, is nested too deep, or holds half of a character (an escaped
+            surrogate), which no file and no database takes.
+    """
+    try:
+        values = json.loads(text)
+        json.dumps(values, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except UnicodeEncodeError as error:
+        raise ValueError(f"it holds half of a character: {error.object[error.start]}") from None
+    return values
+
+
 def validated(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
     """Validate values against a model.
 
@@ -125,6 +145,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     first = max((one for one in found if one["loc"][:1] == found[0]["loc"][:1]), key=_depth)
     models = model.model_json_schema().get("$defs", {})
     loc = [part for part in first["loc"] if not (_is_branch(part) or part in models)]
+    if first["type"] == "extra_forbidden" and loc[-1:] != [first["loc"][-1]]:
+        loc.append(first["loc"][-1])  # whatever it looks like, a person wrote it
     name = ".".join(map(str, loc)) or "value"
     if first["type"] == "extra_forbidden":
         return f"unknown parameter '{name}'", did_you_mean(str(loc[-1]), _names_at(model, loc[:-1]))
