@@ -24,7 +24,7 @@ PROJECT = HERE.parents[1]
 CORPUS = HERE / "corpus"
 WORK = PROJECT / ".fuzz"
 FINDINGS = WORK / "findings"
-NAMES = ("kv_csv", "csv", "packed", "dataset", "inspected", "stamps", "flow", "archive")
+NAMES = ("kv_csv", "csv", "packed", "dataset", "settled", "inspected", "stamps", "flow", "archive")
 
 SECONDS_AN_INPUT = 20
 MEGABYTES = 3_000
@@ -96,7 +96,7 @@ def fuzz(target: str, seconds: int) -> None:
     corpus = WORK / "corpus" / target
     for folder in (findings, corpus):
         folder.mkdir(parents=True, exist_ok=True)
-    mutated = mutated_json if target in {"flow", "archive"} else mutated_lines
+    mutated = mutated_json if target in {"settled", "flow", "archive"} else mutated_lines
     atheris.Setup(
         [
             sys.argv[0],

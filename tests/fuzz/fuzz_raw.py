@@ -5,10 +5,12 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import tempfile
 import unicodedata
 import zipfile
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from functools import cache
@@ -24,6 +26,7 @@ from procezo_assets.raw.classify import read_fields
 from procezo_assets.raw.containers import open_raw
 from procezo_assets.raw.dialect import DateOrder
 from procezo_assets.raw.files import Limits, RawFile
+from procezo_assets.raw.fixed import DIALECT_FILE
 from procezo_assets.raw.inspection import inspect_file
 from procezo_assets.raw.local_time import Clock
 from procezo_assets.raw.reader import count_lines, count_whole, read_block
@@ -88,18 +91,31 @@ def packed(data: bytes) -> None:
 def dataset(data: bytes) -> None:
     """Several files of one dataset, the dialect of which is settled by all of them."""
     declared = ParseParameters.model_validate({"format": "csv", **_chosen(CSV, data)})
-    with tempfile.TemporaryDirectory(dir=_folder()) as home:
-        one = Home(Path(home)).dataset("DS")
-        one.raw.mkdir(parents=True)
-        files = []
-        for number, text in enumerate(data[1:].split(BETWEEN_FILES)[:4]):
-            path = one.raw / f"{number}.csv"
-            path.write_bytes(text)
-            files.append(RawFile(path, path.name, "d"))
+    with _dataset(data[1:].split(BETWEEN_FILES)[:4]) as (one, files):
         first = _read_dataset(one, declared, files)
         # whether or not the later ones told what the earlier ones left open
         again = _read_dataset(one, declared, files)
     assert [counted.file for counted in first] == files
+    assert [counted.rows for counted in again] == [counted.rows for counted in first]
+
+
+def settled(data: bytes) -> None:
+    """A file of a dataset whose settled dialect says anything: `{"dialect": …, "file": "…"}`."""
+    try:
+        said = json.loads(data)
+        dialect, text = json.dumps(said["dialect"]), str(said["file"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return
+    declared = ParseParameters.model_validate({"format": "csv"})
+    with _dataset([text.encode(errors="replace")]) as (one, files):
+        one.stage("10_parsed").mkdir()
+        (one.stage("10_parsed") / DIALECT_FILE).write_text(dialect)
+        try:
+            first = _read_dataset(one, declared, files)
+        except ProcezoError as error:
+            one_line(error)
+            return
+        again = _read_dataset(one, declared, files)
     assert [counted.rows for counted in again] == [counted.rows for counted in first]
 
 
@@ -218,6 +234,19 @@ def _is_read_again(opened, params, counts, rows):
     if counts.dialect is not None:
         again = [read_block(opened, b, counts.read_by, params, LIMITS) for b in counts.blocks]
         assert pl.concat([_ROWS, *again]).equals(rows)
+
+
+@contextmanager
+def _dataset(texts):
+    with tempfile.TemporaryDirectory(dir=_folder()) as home:
+        one = Home(Path(home)).dataset("DS")
+        one.raw.mkdir(parents=True)
+        files = []
+        for number, text in enumerate(texts):
+            path = one.raw / f"{number}.csv"
+            path.write_bytes(text)
+            files.append(RawFile(path, path.name, "d"))
+        yield one, files
 
 
 def _read_dataset(one, params, files):

@@ -13,6 +13,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "csv": fuzz_raw.csv,
     "packed": fuzz_raw.packed,
     "dataset": fuzz_raw.dataset,
+    "settled": fuzz_raw.settled,
     "inspected": fuzz_raw.inspected,
     "stamps": fuzz_raw.stamps,
     "flow": fuzz_flows.flow,

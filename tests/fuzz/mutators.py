@@ -54,6 +54,7 @@ NAMES = [
     *("min_value", "max_value", "spike_window", "spike_threshold", "decimals", "span", "layout"),
     *("table_template", "password", "url", "host", "fit", "method", "column_patterns", "round"),
     *("members", "manifest", "data", "type", "link", "mtime", "mode", "size", "pax", "first"),
+    *("delimiter", "headers", "names", "units", "timestamp_columns", "date_orders", "decimal"),
     *("kind", "project", "created", "with_stages", "flows", "counts", "sha256", "path", "linkpath"),
 ]
 
