@@ -6,7 +6,6 @@ What is found is kept under `.fuzz/findings/`, what reaches new code under `.fuz
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import re
 import subprocess
@@ -15,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from mutators import mutated_json, mutated_lines
@@ -44,13 +44,16 @@ def main() -> int:
     if asked.within:
         fuzz(asked.targets[0], asked.seconds)
         return 0
-    targets = list(asked.targets or NAMES)
+    if find_spec("atheris") is None:
+        print("fuzz: atheris is not installed; make fuzz does it, on Linux", file=sys.stderr)
+        return 2
+    targets = asked.targets or NAMES
     print(f"{'target':<12}{'executions':>12}{'seconds':>9}{'findings':>10}")
     found = 0
     for target in targets:
         started = time.monotonic()
         executions = fuzz_for(target, asked.seconds / len(targets))
-        findings = len(list((FINDINGS / target).glob("*.bytes")))
+        findings = sum(kept.suffix != ".txt" for kept in (FINDINGS / target).iterdir())
         found += findings
         seconds = time.monotonic() - started
         print(f"{target:<12}{executions:>12}{seconds:>9.0f}{findings:>10}", flush=True)
@@ -66,6 +69,8 @@ def fuzz_for(target: str, seconds: float) -> int:
         The executions.
     """
     executions = 0
+    for folder in (FINDINGS / target, WORK / "corpus" / target):
+        folder.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 1:
         command = [sys.executable, __file__, target, "--within", "--seconds", str(int(left) + 1)]
@@ -74,9 +79,8 @@ def fuzz_for(target: str, seconds: float) -> int:
         executions += int(counted[-1])
         if done.returncode:
             (FINDINGS / target / f"process-{executions}.txt").write_bytes(done.stderr[-20_000:])
-        if done.returncode and counted == [b"0"]:
-            print(done.stderr.decode(errors="replace")[-2_000:], file=sys.stderr)
-            break
+        if done.returncode and not int(counted[-1]):
+            raise SystemExit(done.stderr.decode(errors="replace")[-2_000:])
     return executions
 
 
@@ -94,8 +98,6 @@ def fuzz(target: str, seconds: int) -> None:
 
     findings = FINDINGS / target
     corpus = WORK / "corpus" / target
-    for folder in (findings, corpus):
-        folder.mkdir(parents=True, exist_ok=True)
     mutated = mutated_json if target in {"settled", "flow", "archive"} else mutated_lines
     atheris.Setup(
         [
@@ -122,10 +124,10 @@ def kept_on_failure(target: Callable[[bytes], None], findings: Path, data: bytes
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - whatever escapes is what is looked for
-        last = traceback.extract_tb(error.__traceback__)
-        ours = [f for f in last if str(PROJECT) in f.filename][-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if str(PROJECT) in frame.filename][-1]
         place = f"{type(error).__name__}-{Path(ours.filename).stem}-{ours.lineno}"
-        kept = findings / f"{place}-{hashlib.sha256(place.encode()).hexdigest()[:6]}.bytes"
+        kept = findings / f"{place}.bytes"
         if not kept.exists() or len(data) < kept.stat().st_size:
             kept.write_bytes(data)
             kept.with_suffix(".txt").write_text(

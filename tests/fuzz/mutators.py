@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -99,12 +100,12 @@ def mutated_json(data: bytes, most: int, seed: int, mutate: Mutate) -> bytes:
         return mutate(data, most)
     if rng.random() < _PLAIN / 4:
         return mutate(data, most)
-    for _ in range(rng.choice([1, 1, 1, 2, 3])):
-        _change(whole, rng)
     try:
+        for _ in range(rng.choice([1, 1, 1, 2, 3])):
+            _change(whole, rng)
         text = json.dumps(whole[0])
-    except (ValueError, RecursionError):
-        return data
+    except RecursionError:
+        return mutate(data, most)
     return text.encode() if len(text) <= most else data
 
 
@@ -113,7 +114,7 @@ def _change(whole: list[Any], rng: random.Random) -> None:
     node, key = rng.choice(places)
     match rng.randrange(6):
         case 0:
-            node[key] = rng.choice(VALUES)
+            node[key] = _value(rng)
         case 1:
             other, other_key = rng.choice(places)
             node[key] = json.loads(json.dumps(other[other_key]))
@@ -128,11 +129,15 @@ def _change(whole: list[Any], rng: random.Random) -> None:
             at = rng.randrange(len(text) + 1)
             node[key] = text[:at] + token + text[at:]
         case _ if isinstance(node[key], dict):
-            node[key][rng.choice(NAMES)] = rng.choice(VALUES)
+            node[key][rng.choice(NAMES)] = _value(rng)
         case _ if isinstance(node[key], list):
-            node[key].append(rng.choice(VALUES))
+            node[key].append(_value(rng))
         case _:
-            node[key] = rng.choice([*VALUES, rng.randrange(-(2**40), 2**40), rng.random()])
+            node[key] = rng.choice([_value(rng), rng.randrange(-(2**40), 2**40), rng.random()])
+
+
+def _value(rng: random.Random) -> Any:
+    return copy.deepcopy(rng.choice(VALUES))
 
 
 def _places(node: Any) -> Iterator[tuple[Any, Any]]:
