@@ -122,15 +122,15 @@ def settled(data: bytes) -> None:
 
 
 def inspected(data: bytes) -> None:
-    """What a file looks like; the parameters that are told read it alike."""
+    """What a file looks like; of a sound one, the parameters that are told read it alike."""
     path = _file(data)
     try:
         told = inspect_file(path, {})
     except ProcezoError as error:
         one_line(error)
         return
-    again = inspect_file(path, told.params)
-    assert again.counts.rows == told.counts.rows
+    if not told.counts.quarantined:
+        assert inspect_file(path, told.params).counts.rows == told.counts.rows
 
 
 def stamps(data: bytes) -> None:
