@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 3000
+SECONDS ?= 60
 export PROCEZO_HOME ?= $(CURDIR)
 export DAGSTER_HOME ?= $(PROCEZO_HOME)
 
-.PHONY: help setup demo test check bench stress ui lock stress
+.PHONY: help setup demo test check bench fuzz stress ui lock
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -46,6 +47,10 @@ stress: setup  ## kill 200 runs at random moments, and see that nothing is torn 
 bench: setup  ## measure the project beside a bare Polars script and plain pandas (ten minutes)
 	@$(BIN)/python benchmarks/bench.py
 
+fuzz: setup  ## fuzz readers, flow loader and import for SECONDS=60 in all (Linux; installs atheris)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python "$$(sed -n 's/^fuzz = \["\(.*\)"\]/\1/p' pyproject.toml)"
+	@$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS)
+
 lock: setup  ## resolve the pinned packages anew
-	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 	  --no-emit-index-url --no-annotate --no-header -o requirements.lock

@@ -23,8 +23,21 @@ class ProcezoError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        text = f"{self.problem}; {self.hint}" if self.hint else self.problem
-        return " ".join(text.split())
+        return "; ".join(_one_line(text) for text in (self.problem, self.hint) if text)
+
+
+_LONGEST = 1_000
+_ITS_END = 200
+
+
+def _one_line(text: str) -> str:
+    """What any terminal and log can hold: names out of files may be long, or no text at all."""
+    line = " ".join(text.split())
+    if not line.isprintable():
+        line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[: _LONGEST - _ITS_END]} … {line[-_ITS_END:]}"
 
 
 class HomeError(ProcezoError):

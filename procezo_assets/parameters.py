@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, TypeVar
 from zoneinfo import available_timezones
 
@@ -46,8 +47,14 @@ class Parameters(BaseModel):
             yield name, masked(value, secret=is_secret_name(name or ""))
 
 
+@cache
+def known_zones() -> frozenset[str]:
+    """The names of IANA time zones; a walk through a thousand files tells them."""
+    return frozenset(available_timezones())
+
+
 def _known_zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in known_zones():
         raise ValueError(f"'{name}' is no IANA time zone (such as Europe/Paris)")
     return name
 
@@ -87,7 +94,7 @@ def offset_name(offset: timedelta) -> str:
 
 
 def _known_zone_or_offset(text: str) -> str:
-    if text in available_timezones():
+    if text in known_zones():
         return text
     offset = fixed_offset(text)
     if offset is None:
@@ -111,6 +118,26 @@ Instant = Annotated[
     BeforeValidator(lambda value: value or None),
     AfterValidator(lambda value: value and _as_utc(value)),
 ]
+
+
+def read_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever a person wrote
+    """Read JSON that a person wrote.
+
+    Args:
+        text: What was written.
+
+    Raises:
+        ValueError: Where it is none, is nested too deep, or holds half of a character (an escaped
+            surrogate), which no file and no database takes.
+    """
+    try:
+        values = json.loads(text)
+        json.dumps(values, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except UnicodeEncodeError as error:
+        raise ValueError(f"it holds half of a character: {error.object[error.start]}") from None
+    return values
 
 
 def validated(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
@@ -138,6 +165,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     first = max((one for one in found if one["loc"][:1] == found[0]["loc"][:1]), key=_depth)
     models = model.model_json_schema().get("$defs", {})
     loc = [part for part in first["loc"] if not (_is_branch(part) or part in models)]
+    if first["type"] == "extra_forbidden" and loc[-1:] != [first["loc"][-1]]:
+        loc.append(first["loc"][-1])  # whatever it looks like, a person wrote it
     name = ".".join(map(str, loc)) or "value"
     if first["type"] == "extra_forbidden":
         return f"unknown parameter '{name}'", did_you_mean(str(loc[-1]), _names_at(model, loc[:-1]))

@@ -71,6 +71,22 @@ def test_an_error_is_one_line():
     assert str(FlowError("alone")) == "alone"
 
 
+@pytest.mark.parametrize("sign", ["\x1b[31m", "\0", "\ud800", "\u202e", "\x7f"])
+def test_an_error_can_be_printed_whatever_names_are_in_it(sign):
+    told = str(FlowError(f"step '{sign}'", sign))
+
+    assert told.isprintable()
+    assert told == f"step '{ascii(sign)[1:-1]}'; {ascii(sign)[1:-1]}"
+
+
+def test_an_error_is_no_longer_than_a_screen():
+    told = str(FlowError(f"step '{'x' * 100_000}' is unknown", "y" * 100_000 + " rename it"))
+
+    assert len(told) < 2_100
+    assert "' is unknown; y" in told
+    assert told.endswith(" rename it")
+
+
 @pytest.mark.parametrize(
     ("name", "valid", "hint"),
     [

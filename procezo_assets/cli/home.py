@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from typing import Any
 
@@ -12,6 +11,7 @@ from procezo_assets.datasets import Home
 from procezo_assets.errors import FlowError, did_you_mean
 from procezo_assets.flow_files import load_flows
 from procezo_assets.flows import Flow, FlowSet
+from procezo_assets.parameters import read_json
 from procezo_assets.settings import load_settings
 from procezo_assets.treatments.registry import Registry, load_registry
 
@@ -54,7 +54,7 @@ class JsonObject(click.ParamType[dict[str, Any]]):
         if isinstance(value, dict):
             return value
         try:
-            parsed = json.loads(str(value))
+            parsed = read_json(str(value))
         except ValueError as error:
             self.fail(f"it is no JSON: {error}", param, ctx)  # it may hold a password
         if not isinstance(parsed, dict):

@@ -121,7 +121,7 @@ def _export(
     for piece in pieces:
         if not is_safe(piece.name):
             shown = piece.name.encode(errors="replace").decode()
-            raise ArchiveError(f"{shown} has a name that is no UTF-8", "rename it")
+            raise ArchiveError(f"{shown} has a name that no archive can hold", "rename it")
     done = _Progress(advance)
     members = {piece.name: _measured(piece, done) for piece in pieces}
     manifest = Manifest(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
-import json
 import os
 import shutil
 import tarfile
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from gzip import GzipFile
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from procezo_assets.datasets import RAW_FOLDER, Home
 from procezo_assets.portability.manifest import (
@@ -35,6 +37,26 @@ _READ_AT_ONCE = 1 << 20
 _MANIFEST_BYTES = 512 * 1024**2  # of more than a million files
 _HEADER_BYTES = 16 * 1024  # of one member: its header, a long name, what fills its last block
 _ROOM_LEFT = 64 * 1024**2
+_LATEST = 2**32  # seconds since 1970
+
+
+class Reading(BaseModel):
+    """What a catalog knew of a raw file, of what can be compared with another reading.
+
+    Args:
+        sha256: Hash of its bytes.
+        lines: How many lines it has.
+        rows: Lines that are rows.
+        quarantined: Lines in quarantine, by reason.
+    """
+
+    sha256: str | None = None
+    lines: int | None = None
+    rows: int | None = None
+    quarantined: dict[str, int] | None = None
+
+
+_READINGS = TypeAdapter(dict[str, dict[str, Reading]])
 
 
 @dataclass(frozen=True)
@@ -49,7 +71,7 @@ class Imported:
 
     manifest: Manifest
     placed: tuple[str, ...]
-    catalog: dict[str, dict[str, dict[str, Any]]]
+    catalog: dict[str, dict[str, Reading]]
 
 
 def import_dataset(
@@ -78,9 +100,9 @@ def import_dataset(
         with _damage_told(archive), _opened(archive, advance) as stream:
             manifest = _unpack(archive, stream, scratch, lambda found: _refuse(home, found))
         changed = _changed(home, scratch, replace=replace_flows)
-        catalog: dict[str, Any] = {}
+        catalog: dict[str, dict[str, Reading]] = {}
         if CATALOG in manifest.members:
-            catalog = _catalog_rows(archive, (scratch / CATALOG).read_bytes())
+            catalog = _readings(archive, (scratch / CATALOG).read_bytes())
         (scratch / DATASET / RAW_FOLDER).mkdir(parents=True, exist_ok=True)
         target = home.dataset(manifest.dataset).path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +195,8 @@ def _write(source: Any, path: Path, member: tarfile.TarInfo) -> str:  # noqa: AN
             file.write(block)
         file.flush()
         os.fsync(file.fileno())  # a power cut after the folder has its name must not empty it
-    mtime_ns = max(0, min(int(member.mtime * 1_000_000_000), 2**62))
+    # an archive may say any time, even one that is no number
+    mtime_ns = int(max(0, min(_LATEST, member.mtime)) * 1_000_000_000)
     os.utime(path, ns=(mtime_ns, mtime_ns))
     return digest.hexdigest()
 
@@ -199,12 +222,11 @@ def _changed(home: Home, scratch: Path, *, replace: bool) -> list[str]:
     return changed
 
 
-def _catalog_rows(archive: Path, data: bytes) -> dict[str, Any]:
+def _readings(archive: Path, data: bytes) -> dict[str, dict[str, Reading]]:
     try:
-        rows = json.loads(data)
-    except ValueError:
-        raise _damaged(f"{archive.name}: its {CATALOG} is no JSON") from None
-    return rows if isinstance(rows, dict) else {}
+        return _READINGS.validate_json(data)
+    except ValidationError:
+        raise _damaged(f"{archive.name}: its {CATALOG} is no catalog") from None
 
 
 def _damaged(problem: str) -> ArchiveError:
@@ -222,11 +244,17 @@ def _damage_told(archive: Path) -> Iterator[None]:
                 f"{archive.name} is no archive", "name one that `procezo export` has written"
             ) from None
         raise _damaged(f"{archive.name} is damaged: {error}") from None
-    except (tarfile.TarError, EOFError, zlib.error, UnicodeError) as error:
+    # what a header says where a number should be is told as a ValueError
+    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
         raise _damaged(f"{archive.name} is damaged: {str(error) or 'it ends early'}") from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise _damaged(f"{archive.name}: two members want one path, {error.filename}") from None
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ArchiveError(
+                f"{archive.name}: a member's path is too long for this disk: {error.filename}",
+                "nothing was restored; import into a home whose path is shorter",
+            ) from None
         if error.errno is not None:  # the disk, not the archive
             raise
         raise _damaged(f"{archive.name} is damaged: {error}") from None
@@ -286,11 +314,11 @@ def later_reading(imported: Imported, flow: str, found: dict[str, dict[str, Any]
         if here is None:
             told.append(f"{name} is not read here")
             continue
-        if (known.get("quarantined") or {}).get("future"):
+        if (known.quarantined or {}).get("future"):
             continue
         told += [
-            f"{name}: {what} {known[what]} in the archive, {here[what]} here"
-            for what in ("sha256", "lines", "rows", "quarantined")
-            if what in known and known[what] != here[what]
+            f"{name}: {what} {there} in the archive, {here[what]} here"
+            for what, there in known
+            if what in known.model_fields_set and there != here[what]
         ]
     return told

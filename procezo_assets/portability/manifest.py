@@ -28,6 +28,9 @@ DATASET = "dataset"
 FLOWS = "flows"
 TREATMENTS = "treatments"
 
+_DEEPEST = 100  # what makes and removes folders calls itself for each level
+_LONGEST_NAME = 255  # bytes, of all disks
+
 
 class ArchiveError(ProcezoError):
     """An archive is damaged, is none, or does not fit the home that it is to be restored in."""
@@ -135,11 +138,12 @@ def is_safe(name: str) -> bool:
     if name == CATALOG:
         return True
     try:
-        name.encode()
+        longest = max((len(part.encode()) for part in parts), default=0)
     except UnicodeEncodeError:
         return False
     return (
-        len(parts) > 1
+        1 < len(parts) <= _DEEPEST
+        and longest <= _LONGEST_NAME
         and parts[0] in {DATASET, FLOWS, TREATMENTS}
         and (parts[0] != FLOWS or len(parts) == 2)  # noqa: PLR2004 - flows have no folders
         and str(path) == name

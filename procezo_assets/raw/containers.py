@@ -227,7 +227,7 @@ def _opened(path: Path, stream: IO[bytes], scratch: Path, params: ParseParameter
         with file:
             made = _temporary(scratch)
             with _closed_on_error(made):
-                _transcode(file, made, encoding)
+                _transcode(path, file, made, encoding)
         file = made
     head = _head(file)
     codec = "utf-8" if encoding else declared or _narrow_encoding(head, params)
@@ -389,9 +389,16 @@ def _narrow_encoding(head: bytes, params: ParseParameters) -> str:
     return "cp1252" if windows else "latin-1"
 
 
-def _transcode(source: IO[bytes], target: IO[bytes], encoding: str) -> None:
+def _transcode(path: Path, source: IO[bytes], target: IO[bytes], encoding: str) -> None:
     source.seek(0)
-    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-    while piece := source.read(_PIECE):
-        target.write(decoder.decode(piece).encode(errors="replace"))
-    target.write(decoder.decode(b"", final=True).encode(errors="replace"))
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        while piece := source.read(_PIECE):
+            target.write(decoder.decode(piece).encode(errors="replace"))
+        target.write(decoder.decode(b"", final=True).encode(errors="replace"))
+    except UnicodeError as error:  # what no replacement mends, such as a byte order not said
+        raise DialectError(
+            "encoding",
+            f"raw file {path} is not written in {encoding}: {error}",
+            "set encoding to what it is, such as utf-16-le",
+        ) from None

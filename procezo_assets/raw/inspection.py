@@ -142,12 +142,15 @@ def _inspect(path: Path, opened: OpenedRaw, params: ParseParameters, scratch: Pa
 
 def flow_parameters(dialect: Dialect, params: ParseParameters) -> dict[str, Any]:
     """Write a dialect as the parameters of `parse` that read files so."""
+    told: dict[str, Any] = {"delimiter": dialect.delimiter}
     if dialect.format == "kv_csv":
-        told: dict[str, Any] = {"timezone": dialect.timezone}
+        told["timezone"] = dialect.timezone
     else:
         orders = dialect.date_orders
         written = dialect.timestamp_kind == "text"
-        told = {
+        told |= {
+            # timestamps alone have nothing between them that could be looked for
+            "delimiter": dialect.delimiter if len(dialect.columns) > 1 else None,
             "decimal": dialect.decimal,
             "encoding": dialect.encoding,
             "sheet": dialect.sheet,
@@ -160,7 +163,7 @@ def flow_parameters(dialect: Dialect, params: ParseParameters) -> dict[str, Any]
             "null_values": list(params.null_values),
             "units": dict(dialect.units),
         }
-    return {"format": dialect.format, "delimiter": dialect.delimiter, **told}
+    return {"format": dialect.format, **told}
 
 
 def _distinct(

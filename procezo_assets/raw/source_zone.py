@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
-from zoneinfo import available_timezones
 
 from procezo_assets.errors import DialectError
-from procezo_assets.parameters import fixed_offset, offset_name
+from procezo_assets.parameters import fixed_offset, known_zones, offset_name
 from procezo_assets.raw.dialect import ZoneSource
 from procezo_assets.raw.headers import ZONE_WORDS, stated_offset, zone_word
 from procezo_assets.raw.loggers import Logger
@@ -94,7 +93,7 @@ def source_zone(
 
 
 def _stated(headers: Sequence[str], titles: Sequence[str], *, lenient: bool = False) -> str | None:
-    zones = available_timezones()
+    zones = known_zones()
     for text in headers:
         offset = stated_offset(text)
         if offset is not None:

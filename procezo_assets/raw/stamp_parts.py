@@ -34,7 +34,8 @@ def names_part(header: str, role: str) -> bool:
         header: The text.
         role: As in `Dialect.timestamp_parts`.
     """
-    return re.sub(r"[^a-zà-ÿ]", "", header.lower()) in _ROLES[role].split()
+    own = header.lower().removesuffix("_column")  # as columns are called that stages have, too
+    return re.sub(r"[^a-zà-ÿ]", "", own) in _ROLES[role].split()
 
 
 def is_part(text: str, role: str) -> bool:

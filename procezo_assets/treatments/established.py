@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import json
 import sys
 import threading
 import warnings
@@ -19,7 +18,7 @@ from pydantic import Field, PydanticUserError, create_model
 
 from procezo_assets.datasets import PartKey
 from procezo_assets.errors import TreatmentError
-from procezo_assets.parameters import Parameters
+from procezo_assets.parameters import Parameters, read_json
 from procezo_assets.treatments.model import Treatment
 from procezo_assets.treatments.treated import Frame
 
@@ -58,7 +57,7 @@ def load_established(folder: Path) -> Treatment:
                 "it needs treatment.json and run.py",
             )
     try:
-        declared = json.loads(declaration.read_bytes())
+        declared = read_json(declaration.read_bytes())
         params = {
             name: _field(name, spec) for name, spec in dict(declared.get("params", {})).items()
         }

@@ -233,7 +233,7 @@ class ParseParameters(Parameters):
         if self.encoding is not None:
             try:
                 # rot13 and the like are known, too, but are no encodings of text
-                b"0".decode(self.encoding, errors="replace")
+                bytes(range(256)).decode(self.encoding, errors="replace")
             except (LookupError, UnicodeError):
                 raise ValueError(f"encoding: '{self.encoding}' is unknown") from None
         if self.from_ and self.to and self.from_ >= self.to:

@@ -139,7 +139,7 @@ def test_lines_below_another_header_are_quarantined_in_all_blocks(looked, monkey
     assert found.duplicate_ts == 0
 
 
-@pytest.mark.parametrize("encoding", ["rot13", "hex", "undefined", "klingon"])
+@pytest.mark.parametrize("encoding", ["rot13", "hex", "undefined", "klingon", "punycode"])
 def test_an_encoding_of_no_text_is_unknown(looked, encoding):
     with pytest.raises(ParameterError, match="encoding"):
         looked(ROW, encoding=encoding)

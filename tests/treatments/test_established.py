@@ -243,6 +243,7 @@ def test_the_version_is_that_of_its_files(lab):
     [
         ("{", LOUDER, r"treatment\.json: "),
         ("[1]", LOUDER, r"treatment\.json: "),
+        ("[" * 100_000, LOUDER, "nested too deep"),
         ('{"params": {"by": 5}}', LOUDER, "parameter 'by' needs a type"),
         ('{"params": {"by": {"type": "integer"}}}', LOUDER, "unknown type 'integer'"),
         ('{"params": {"_by": {"type": "int"}}}', LOUDER, "cannot have that name"),
