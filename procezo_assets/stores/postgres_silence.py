@@ -96,21 +96,25 @@ def unless_silent(conninfo: str, whose: str, work: Callable[[Waiting], T]) -> T:
             done.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    silent, waited = 0, 0.0
     try:
-        while not wait([done], LOOK_EVERY_S).done:
-            waited += LOOK_EVERY_S
-            silent = 0 if _answers(conninfo) else silent + 1
-            if silent >= SILENT_LOOKS or waited >= LONGEST_S:
-                raise TransientStoreError(
-                    f"PostgreSQL at {whose} has not answered for {waited:g} seconds",
-                    "look at the server and its disk; nothing of the day was changed",
-                )
+        _wait_for(done, conninfo, whose)
         return done.result()
     except BaseException:
         if not done.done():
             waiting.give_up()
         raise
+
+
+def _wait_for(done: Future[T], conninfo: str, whose: str) -> None:
+    silent, waited = 0, 0.0
+    while not wait([done], LOOK_EVERY_S).done:
+        waited += LOOK_EVERY_S
+        silent = 0 if _answers(conninfo) else silent + 1
+        if silent >= SILENT_LOOKS or waited >= LONGEST_S:
+            raise TransientStoreError(
+                f"PostgreSQL at {whose} has not answered for {waited:g} seconds",
+                "look at the server and its disk; nothing of the day was changed",
+            )
 
 
 def _answers(conninfo: str) -> bool:
