@@ -119,10 +119,8 @@ def _wait_for(done: Future[T], conninfo: str, whose: str) -> None:
 
 def _answers(conninfo: str) -> bool:
     """Whether a server says anything to who connects, be it no."""
-    import psycopg  # noqa: PLC0415 - as above
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - as above
+    from psycopg.pq import PGconn, Ping  # noqa: PLC0415 - as above
 
-    try:
-        psycopg.connect(conninfo, connect_timeout=_ANSWER_WITHIN_S).close()
-    except psycopg.OperationalError as error:
-        return "FATAL" in str(error)
-    return True
+    asked = make_conninfo(conninfo, connect_timeout=_ANSWER_WITHIN_S)
+    return PGconn.ping(asked.encode()) in {Ping.OK, Ping.REJECT}
