@@ -36,6 +36,7 @@ from procezo_assets.orchestration.partitions import (
 )
 from procezo_assets.orchestration.printed import KEEP_PRINTED
 from procezo_assets.orchestration.running import marked_as_running
+from procezo_assets.orchestration.storage_faults import told_in_one_line, without_statement
 from procezo_assets.settings import load_settings
 from procezo_assets.templates import place
 
@@ -151,7 +152,7 @@ def launch(
         "flow_job_of",
         reconstructable_kwargs={"home": str(home.path), "flow": flow.name},
     )
-    with opened_instance(home) as instance:
+    with told_in_one_line(), opened_instance(home) as instance:
         register_datasets(home, [flow], instance)
         run = _create_run(instance, job, request)
         with (
@@ -235,7 +236,7 @@ def _failure(result: dg.JobExecutionResult) -> str:
             return str(event.step_failure_data.user_failure_data.description)
         error = getattr(data, "error", None)
         if event.is_step_failure and error is not None:
-            return " ".join((error.cause or error).message.split())
+            return without_statement((error.cause or error).message)
     for event in result.all_events:
         if event.is_failure:
             return " ".join((event.message or "the run failed").split())
