@@ -64,6 +64,10 @@ class RawFileError(ProcezoError):
     """A raw file cannot be read at all (bad lines are quarantined, never an error)."""
 
 
+class RawFileChangedError(RawFileError):
+    """A raw file is not what it was when its lines were counted; counting them again may help."""
+
+
 class DialectError(ProcezoError):
     """A raw file as a whole cannot be read, or could be read in several ways.
 

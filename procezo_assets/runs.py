@@ -27,6 +27,7 @@ from procezo_assets.day_lock import clean_up, working_on
 from procezo_assets.errors import DatasetError, FitError, ProcezoError
 from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
 from procezo_assets.flows import Flow, Stage
+from procezo_assets.loading import load_in_turn, stage_input
 from procezo_assets.parameters import Parameters
 from procezo_assets.pipeline import Partition, PartitionContext, StageDone, StageKept
 from procezo_assets.raw.catalog import Catalog
@@ -35,8 +36,7 @@ from procezo_assets.raw.files import Limits
 from procezo_assets.raw.quarantine import Quarantine
 from procezo_assets.raw.source import RawSource
 from procezo_assets.schemas import stage_rules
-from procezo_assets.stores.loads import Loaded, StageInput, record_loaded
-from procezo_assets.treatments.model import load_identity
+from procezo_assets.stores.loads import Loaded, StageInput
 from procezo_assets.treatments.parse import ParseParameters
 
 if TYPE_CHECKING:
@@ -352,37 +352,19 @@ def _load(work: Work, stage: Stage, stopped: set[tuple[str, date]]) -> Iterator[
         alike = next((inputs for other, inputs in groups if other == params), None)
         if alike is None:
             groups.append((params, alike := []))
-        alike.append(_stage_input(work.flow, stage, dataset, good))
+        alike.append(stage_input(work.flow, stage, dataset, good))
     for params, inputs in groups:
         try:
-            results = stage.treatment.function(inputs, params)
+            results = load_in_turn(stage, params, inputs)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - other loads have their turn
             for one in inputs:
                 for day in one.days:
                     yield _failed(stage, one.dataset, day, error)
             continue
-        by_dataset = {one.dataset: one for one in inputs}
         for result in results:
-            one = by_dataset[result.dataset]
-            loaded = [day for day in one.days if day not in result.failed]
-            record_loaded(one, loaded, load_identity(stage.treatment, params, one.home), result)
             for day, reason in result.failed.items():
                 yield DayFailed(stage, result.dataset, day, ProcezoError(reason))
             yield StageLoaded(stage, result, time.perf_counter() - started)
-
-
-def _stage_input(flow: Flow, stage: Stage, dataset: Dataset, days: tuple[date, ...]) -> StageInput:
-    source = flow.input_of(stage)
-    return StageInput(
-        home=dataset.home,
-        flow=flow.name,
-        dataset=dataset.name,
-        stage=source.name if source else stage.input,
-        folder=dataset.stage(stage.input),
-        output=dataset.stage(stage.output),
-        days=days,
-        step=stage.name,
-    )
 
 
 def _failed(stage: Stage, dataset: str, day: date, error: Exception | SystemExit) -> DayFailed:

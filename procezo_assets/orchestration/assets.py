@@ -24,6 +24,7 @@ from procezo_assets.orchestration.metadata import (
 )
 from procezo_assets.orchestration.partitions import flow_partitions, partition_key, partition_of
 from procezo_assets.orchestration.raw_asset import raw_key
+from procezo_assets.orchestration.storage_faults import patiently
 from procezo_assets.parameters import parameters_hash, shown_json
 from procezo_assets.pipeline import StageDone, StageKept
 from procezo_assets.retries import WAITS, Waited, run_patiently
@@ -216,13 +217,14 @@ class _Reporter:
     def _materialized(
         self, stage: Stage, dataset: str, day: date, metadata: Metadata, version: str | None = None
     ) -> None:
-        self._context.log_event(
+        patiently(
+            self._context.log_event,
             dg.AssetMaterialization(
                 stage_key(self._work.flow, stage),
                 partition=partition_key(dataset, day),
                 metadata=metadata,
                 tags={"dagster/data_version": version} if version else None,
-            )
+            ),
         )
 
     def _scanned(self, event: RawScanned) -> None:

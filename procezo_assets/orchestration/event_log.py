@@ -28,6 +28,9 @@ class SqliteStorage(DagsterSqliteStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
         self._event_log_storage = EventLog(_event_logs_directory(base_dir))
+        # Dagster's own five seconds are short for a disk that is backed up or full of runs
+        for storage in (self._run_storage, self._schedule_storage):
+            storage._conn_string += f"?timeout={_BUSY_SECONDS}"  # noqa: SLF001 - it has no option
 
 
 class EventLog(SqliteEventLogStorage):

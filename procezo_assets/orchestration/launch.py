@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import sqlalchemy as sa
 
 # dg.execute_job makes runs that the UI cannot execute again: they name no code location
 from dagster._core.definitions.reconstruct import ReconstructableJob
@@ -22,7 +21,6 @@ from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 
 from procezo_assets.datasets import Home, identifier
-from procezo_assets.disks import remedy
 from procezo_assets.errors import HomeError
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.garbage import little_garbage
@@ -38,6 +36,7 @@ from procezo_assets.orchestration.partitions import (
 )
 from procezo_assets.orchestration.printed import KEEP_PRINTED
 from procezo_assets.orchestration.running import marked_as_running
+from procezo_assets.orchestration.storage_faults import told_in_one_line, without_statement
 from procezo_assets.settings import load_settings
 from procezo_assets.templates import place
 
@@ -144,7 +143,7 @@ def launch(
         How it ended; a failed run is no exception.
 
     Raises:
-        HomeError: Where Dagster's storage cannot be used.
+        TransientStoreError: Where Dagster's storage cannot be used.
         KeyboardInterrupt: After Ctrl-C; the run is recorded as failed.
     """
     flow = request.flow
@@ -154,7 +153,7 @@ def launch(
         "flow_job_of",
         reconstructable_kwargs={"home": str(home.path), "flow": flow.name},
     )
-    with _storage_trouble_told(), opened_instance(home) as instance:
+    with told_in_one_line(), opened_instance(home) as instance:
         register_datasets(home, [flow], instance)
         run = _create_run(instance, job, request)
         with (
@@ -172,17 +171,6 @@ def launch(
             failure="" if result.success else _failure(result),
             stages=_summaries(instance, result.run_id, flow),
         )
-
-
-@contextmanager
-def _storage_trouble_told() -> Iterator[None]:
-    """Tell what the databases of Dagster's storage say, in one line."""
-    try:
-        yield
-    except sa.exc.DBAPIError as error:
-        storage = Path(os.environ["DAGSTER_HOME"], "history")
-        told = " ".join(str(error.orig).split())
-        raise HomeError(f"Dagster's storage cannot be used: {told}", remedy(storage)) from error
 
 
 @lru_cache(maxsize=4)
@@ -249,7 +237,7 @@ def _failure(result: dg.JobExecutionResult) -> str:
             return str(event.step_failure_data.user_failure_data.description)
         error = getattr(data, "error", None)
         if event.is_step_failure and error is not None:
-            return " ".join((error.cause or error).message.split())
+            return without_statement((error.cause or error).message)
     for event in result.all_events:
         if event.is_failure:
             return " ".join((event.message or "the run failed").split())

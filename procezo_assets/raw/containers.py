@@ -27,7 +27,7 @@ from typing import IO, Any, Self, cast
 
 import polars as pl
 
-from procezo_assets.errors import DialectError, RawFileError
+from procezo_assets.errors import DialectError, RawFileChangedError, RawFileError
 from procezo_assets.raw.blocks import BLOCK_BYTES, Stretch, split_text, whole_lines
 from procezo_assets.raw.dialect import OpenedFacts
 from procezo_assets.raw.spreadsheets import is_spreadsheet, write_sheet
@@ -267,9 +267,9 @@ def unreadable(path: Path, error: OSError) -> RawFileError:
     )
 
 
-def changed(path: Path) -> RawFileError:
+def changed(path: Path) -> RawFileChangedError:
     """The error of a file that is not what it was."""
-    return RawFileError(
+    return RawFileChangedError(
         f"raw file {path} changed while it was read", "run again when its writer is done"
     )
 

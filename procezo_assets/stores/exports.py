@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from filelock import FileLock, Timeout
 from pydantic import Field, field_validator, model_validator
 
 from procezo_assets.errors import PartitionError, StoreError
@@ -21,9 +19,6 @@ from procezo_assets.parameters import Instant, Parameters
 from procezo_assets.stores.export_columns import ExportColumn, exported, joined
 from procezo_assets.stores.loads import Loaded, StageInput
 from procezo_assets.stores.replacing import replacing
-
-TURN_WAIT_S = 900.0
-"""How long to wait, in seconds, for another run that exports into the same folder."""
 
 _DATE = r"\d{4}-\d{2}-\d{2}"
 
@@ -125,18 +120,15 @@ class _Exporting:
         files, window = self._files(days)
         names = _FileNames(self.input, window, self.how.suffix)
         try:
-            with _turn(self.input):
-                self.input.output.mkdir(parents=True, exist_ok=True)
-                if whole:
-                    self._write(files, names)
-                else:
-                    for day in days:
-                        of_day = {
-                            device: {day: paths[day]}
-                            for device, paths in files.items()
-                            if day in paths
-                        }
-                        self._write(of_day, replace(names, day=day))
+            self.input.output.mkdir(parents=True, exist_ok=True)
+            if whole:
+                self._write(files, names)
+            else:
+                for day in days:
+                    of_day = {
+                        device: {day: paths[day]} for device, paths in files.items() if day in paths
+                    }
+                    self._write(of_day, replace(names, day=day))
         except OSError as error:
             raise StoreError(
                 f"cannot export into {self.input.output}: {error.strerror or error}",
@@ -304,22 +296,3 @@ class _FileNames:
             if match := pattern.fullmatch(path.name):
                 found[match["device"]].add(path.name)
         return found
-
-
-@contextmanager
-def _turn(stage_input: StageInput) -> Iterator[None]:
-    """Wait for other runs that export into the same folder."""
-    folder = stage_input.home.state / "locks" / stage_input.dataset
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{stage_input.output.name}.lock")
-    try:
-        lock.acquire(timeout=TURN_WAIT_S)
-    except Timeout:
-        raise StoreError(
-            f"another run has been exporting into {stage_input.output} for {TURN_WAIT_S:g} seconds",
-            "run again when it is done",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

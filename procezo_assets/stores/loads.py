@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from procezo_assets.datasets import Home, PartKey, part_files, stage_days
+from procezo_assets.errors import TransientStoreError
 from procezo_assets.stores.parquet import read_provenance
 from procezo_assets.stores.replacing import write_atomically
 
 RECORD = "loaded.json"
 """The file in which a loading stage remembers what it loaded."""
+
+TURN_WAIT_S = 900.0
+"""How long to wait, in seconds, for another run of the same loading stage."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,14 @@ class StageInput:
     def parts(self, day: date) -> dict[PartKey, Path]:
         """The parquet files of a day, by device, domain and window."""
         return part_files(self.folder, day)
+
+    @contextmanager
+    def kept_still(self, day: date) -> Iterator[None]:
+        """Keep runs from replacing the files of a day while the block looks at them."""
+        lock = self.home.dataset(self.dataset).lock(day)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            yield
 
     def days_present(self) -> list[date]:
         """All days of the dataset that the input stage has files for, sorted."""
@@ -98,29 +111,61 @@ def read_record(stage_folder: Path) -> LoadRecord:
         return LoadRecord({})  # the days count as not loaded, and loading again is harmless
 
 
-def record_loaded(given: StageInput, days: Iterable[date], identity: str, result: Loaded) -> None:
-    """Remember days as loaded.
+@contextmanager
+def turn_to_load(inputs: Sequence[StageInput]) -> Iterator[None]:
+    """Keep other runs from the same loading stage of these datasets, from reading to record.
+
+    Without, what an earlier run had read could be loaded over what a later one made and loaded.
+
+    Raises:
+        TransientStoreError: Where another run loads for very long.
+    """
+    with ExitStack() as held:
+        # in one order for all, so that no two wait for each other
+        for one in sorted(inputs, key=lambda one: str(one.output)):
+            name = hashlib.sha256(str(one.output).encode()).hexdigest()[:16]
+            lock = FileLock(one.home.state / "locks" / f"loaded-{name}.lock")
+            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(lock.acquire(timeout=TURN_WAIT_S))
+            except Timeout:
+                raise TransientStoreError(
+                    f"another run has been loading '{one.step}' of dataset '{one.dataset}' for "
+                    f"{TURN_WAIT_S:g} seconds",
+                    "run again when it is done",
+                ) from None
+        yield
+
+
+def digests_to_load(given: StageInput, identity: str) -> dict[date, str | None]:
+    """Hash what is to be loaded of each day, before it is read; None where there are no files.
+
+    What is replaced while it is loaded has another digest afterwards, and counts as not loaded.
+
+    Args:
+        given: What is to be loaded.
+        identity: How and where to (see `load_digest`).
+    """
+    return {
+        day: load_digest(given.folder, day, identity) if given.parts(day) else None
+        for day in given.days
+    }
+
+
+def record_loaded(given: StageInput, digests: Mapping[date, str | None], result: Loaded) -> None:
+    """Remember days as loaded; only whose turn it is does that.
 
     Args:
         given: What was to be loaded.
-        days: Which days were.
-        identity: How and where to (see `load_digest`).
+        digests: The days that were, each with what `digests_to_load` said.
         result: What the treatment handed back.
     """
-    name = hashlib.sha256(str(given.output).encode()).hexdigest()[:16]
-    lock = given.home.state / "locks" / f"loaded-{name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
-        known = dict(read_record(given.output).days)
-        for day in days:
-            known.pop(day, None)
-            if given.parts(day):
-                known[day] = load_digest(given.folder, day, identity)
-        content = {
-            "days": {str(day): known[day] for day in sorted(known)},
-            "targets": [os.path.relpath(path, given.home.path) for path in result.files],
-        }
-        write_atomically(given.output / RECORD, (json.dumps(content, indent=0) + "\n").encode())
+    known = {**read_record(given.output).days, **digests}
+    content = {
+        "days": {str(day): known[day] for day in sorted(known) if known[day] is not None},
+        "targets": [os.path.relpath(path, given.home.path) for path in result.files],
+    }
+    write_atomically(given.output / RECORD, (json.dumps(content, indent=0) + "\n").encode())
 
 
 def load_digest(input_folder: Path, day: date, identity: str) -> str:

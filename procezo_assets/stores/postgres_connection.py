@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from procezo_assets.errors import StoreError, TransientStoreError
+from procezo_assets.stores.postgres_silence import Waiting, unless_silent
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
 
 T = TypeVar("T")
 
-_CANCELED = "57014"
 _ATTEMPTS = 4
 _GIVE_UP_AFTER_S = 10
 _SECRETS = frozenset(
@@ -38,9 +38,11 @@ _DEFAULTS = {
     "tcp_user_timeout": "60000",
 }
 _IO = 10  # ADBC's status of everything that goes wrong on the wire
-_BUSY = ("starting up", "shutting down", "recovery mode", "too many clients", "connection slots")
-# connection lost, server stopping, too many connections, serialization failure, deadlock
-_RETRIED = re.compile(r"08\w{3}|57P0[1-5]|53300|40001|40P01")
+# of a server that starts, stops or recovers, and of one that has too many clients
+_BUSY = ("the database system", "terminating connection", "too many", "connection slots")
+# connection lost, server stopping, too many connections, idle for too long, serialization failure,
+# deadlock
+_RETRIED = re.compile(r"08\w{3}|57P0[1-5]|53300|25P03|40001|40P01")
 # values that the columns cannot hold, keys that repeat, limits of a row
 _OF_THE_DATA = re.compile(r"22\w{3}|23\w{3}|54\w{3}")
 _LOCKED = "55P03"
@@ -181,29 +183,39 @@ def connections_kept() -> Iterator[None]:
 
 def _attempt(address: Address, work: Callable[[Cursor], T]) -> T:
     kept = _kept.get()
-    connection = kept.pop(address.conninfo, None) if kept is not None else None
-    if connection is not None:
-        with contextlib.suppress(_RetryError):  # it was dropped meanwhile
-            return _work_on(connection, address, work)
-    return _work_on(_connect(address), address, work)
+
+    def attempt(waiting: Waiting) -> T:
+        connection = kept.pop(address.conninfo, None) if kept is not None else None
+        if connection is not None:
+            with contextlib.suppress(_RetryError):  # it was dropped meanwhile
+                return _work_on(connection, address, work, kept, waiting)
+        return _work_on(_connect(address), address, work, kept, waiting)
+
+    return unless_silent(address.conninfo, str(address), attempt)
 
 
-def _work_on(connection: Connection, address: Address, work: Callable[[Cursor], T]) -> T:
+def _work_on(
+    connection: Connection,
+    address: Address,
+    work: Callable[[Cursor], T],
+    kept: dict[str, Connection] | None,
+    waiting: Waiting,
+) -> T:
     from adbc_driver_manager import Error  # noqa: PLC0415 - as above
 
     try:
         with connection.cursor() as cursor:
+            waiting.works_with(cursor)
             result = work(cursor)
+        waiting.check()
         connection.commit()
     except Error as error:
         _close(connection)
-        if error.sqlstate == _CANCELED and "user request" in str(error):
-            raise KeyboardInterrupt from None  # the driver's way to say Ctrl-C
         raise _work_error(address, error) from None
     except BaseException:
         _close(connection)
         raise
-    if (kept := _kept.get()) is None:
+    if kept is None:
         _close(connection)
     else:
         kept[address.conninfo] = connection
@@ -222,12 +234,10 @@ def _connect(address: Address) -> Connection:
 
 
 def _close(connection: Connection) -> None:
-    """End what the connection has begun, and it; what fails at that is not worth telling."""
+    """Let go of a connection, and with it of what it has begun, without waiting for the server."""
     from adbc_driver_manager import Error  # noqa: PLC0415 - as above
 
-    with contextlib.suppress(Error):
-        connection.rollback()
-    with contextlib.suppress(Error):
+    with contextlib.suppress(Error):  # what fails at that is not worth telling
         connection.close()
 
 

@@ -35,6 +35,18 @@ _NATIVE = {
 }
 _STAGING = "procezo_staging"
 
+# Times become text in UTC. A client that vanished is noticed before others stop waiting for it.
+_SETTINGS = ", ".join(
+    f"set_config('{name}', '{value}', true)"
+    for name, value in {
+        "timezone": "UTC",
+        "lock_timeout": "2min",
+        "tcp_keepalives_idle": "30",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "3",
+    }.items()
+)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -112,8 +124,7 @@ def within(day: date) -> Composable:
 
 def take_turns(cursor: Cursor, name: str) -> None:
     """Wait until no other load works on what the name stands for; the transaction's end lets go."""
-    cursor.execute("SET LOCAL lock_timeout = '2min'")
-    cursor.execute("SET LOCAL timezone = 'UTC'")  # for times that become text
+    query(cursor, f"SELECT {_SETTINGS}")
     key = literal(f"procezo:{name}")
     query(cursor, "SELECT pg_advisory_xact_lock(hashtextextended({}, 0))::text", key)
 

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from procezo_assets.datasets import Home, identifier
-from procezo_assets.errors import StoreError
+from procezo_assets.errors import StoreError, TransientStoreError
 
 BUSY_WAIT_S = 30.0
 """How long to wait, in seconds, for another program to close the file."""
@@ -77,14 +77,15 @@ def connect_for_loading(
         A connection whose time zone is UTC. What is not committed in the block is rolled back.
 
     Raises:
-        StoreError: Where another program holds the file, or DuckDB refuses what it is given.
+        TransientStoreError: Where another program holds the file, or another run loads.
+        StoreError: Where DuckDB refuses what it is given.
     """
     lock = FileLock(home.state / "warehouse.lock")
     try:
         home.state.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=turn_wait_s)
     except Timeout:
-        raise StoreError(
+        raise TransientStoreError(
             f"another run has been loading into {home.warehouse} for {turn_wait_s:g} seconds",
             "run again when it is done",
         ) from None
@@ -197,7 +198,7 @@ def _refusal(path: Path, error: duckdb.Error, *, wait_s: float) -> StoreError:
         who = "this same process"
     else:
         who = "another program"
-    return StoreError(
+    return TransientStoreError(
         f"{path} has been held open by {who} for {wait_s:g} seconds",
         "close the connection there (in a notebook: connection.close()) and run again",
     )

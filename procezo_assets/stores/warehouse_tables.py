@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from procezo_assets.errors import StoreError
 from procezo_assets.stores.column_units import unit_comment, units_of_files
@@ -27,7 +29,11 @@ from procezo_assets.stores.warehouse_files import (
     NO_TYPE,
     Batch,
     PartFile,
+    PartsReplacedError,
+    Seen,
     batches_of,
+    parts_seen,
+    refuse_replaced,
     unreadable_days,
     wider,
 )
@@ -35,6 +41,7 @@ from procezo_assets.stores.warehouse_views import MADE_BY, refresh_views
 
 Connection = duckdb.DuckDBPyConnection
 
+_ATTEMPTS = 5
 _KEY_COLUMNS = {"dataset": "VARCHAR", "device": "VARCHAR", "ts": "TIMESTAMP WITH TIME ZONE"}
 
 
@@ -62,6 +69,7 @@ def load(
 
     Raises:
         StoreError: Where the warehouse cannot be opened or refuses the rows; nothing is changed.
+        TransientStoreError: Where other runs replace the files again and again.
     """
     if not inputs:
         return []
@@ -96,11 +104,26 @@ class _Loading:
         (self.catalog,) = _row(connection.execute("SELECT current_database()"))
 
     def run(self) -> list[Loaded]:
+        attempts = Retrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            retry=retry_if_exception_type(PartsReplacedError),
+            reraise=True,
+        )
+        return attempts(self._run)
+
+    def _run(self) -> list[Loaded]:
+        seen = parts_seen(self.inputs)
+        try:
+            return self._load(seen)
+        except (duckdb.Error, OSError, pl.exceptions.PolarsError):
+            refuse_replaced(self.inputs, seen)  # a file that went away may be all that is wrong
+            raise
+
+    def _load(self, seen: Seen) -> list[Loaded]:
         parts = [
-            PartFile(one.dataset, day, key, path)
-            for one in self.inputs
-            for day in one.days
-            for key, path in one.parts(day).items()
+            PartFile(dataset, day, key, Path(file.path))
+            for (dataset, day), files in seen.items()
+            for key, file in files.items()
             if self._wants(key.domain, key.window)
         ]
         failed = unreadable_days(self.connection, parts)
@@ -129,6 +152,7 @@ class _Loading:
                         f"{abs(inserted[one.dataset] - found)} rows outside the day of their file",
                         "the treatment that wrote them must keep each row on its UTC day",
                     )
+            refuse_replaced(self.inputs, seen)
         return [
             Loaded(
                 dataset=one.dataset,

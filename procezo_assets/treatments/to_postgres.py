@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
@@ -202,19 +203,16 @@ class _Plan:
             DayRefusedError,
         )
 
-        read = self._read_wide if self.params.is_wide else self._read_tidy
         rows: dict[date, int] = {}
         failed: dict[date, str] = {}
         tables: set[str] = set()
         reader = ThreadPoolExecutor(1)  # a day is read while the one before is loaded
         try:
-            waiting = deque(self.days.items())
-            ahead = reader.submit(read, waiting[0][1]) if waiting else None
-            while waiting:
-                day, _ = waiting.popleft()
-                reading = ahead
-                ahead = reader.submit(read, waiting[0][1]) if waiting else None
-                assert reading is not None  # noqa: S101 - submitted with its day
+            readings = deque(reader.submit(self._read_day, day) for day in islice(self.days, 1))
+            for day, following in zip_longest(self.days, islice(self.days, 1, None)):
+                reading = readings.popleft()
+                if following:
+                    readings.append(reader.submit(self._read_day, following))
                 try:
                     loaded = self._replace(url, day, reading.result())
                 except DayRefusedError as error:
@@ -233,6 +231,11 @@ class _Plan:
             failed=failed,
             warnings=tuple(self._warnings()),
         )
+
+    def _read_day(self, day: date) -> _Rows:
+        with self.source.kept_still(day):  # else half of it may be of another run
+            parts = self._chosen(self.source.parts(day))
+            return self._read_wide(parts) if self.params.is_wide else self._read_tidy(parts)
 
     def _read_tidy(self, parts: Mapping[PartKey, Path]) -> _Rows:
         frames: dict[str, list[pl.DataFrame]] = {}

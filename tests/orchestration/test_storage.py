@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+
 import dagster as dg
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from small_home import CLEAN, DAYS, PARSE, SmallHome, key, keys
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
 
-from procezo_assets.orchestration.event_log import EventLog
+from procezo_assets.orchestration import event_log
+from procezo_assets.orchestration.event_log import EventLog, SqliteStorage
+from procezo_assets.orchestration.storage_faults import patiently
 
 
 def as_url(conninfo: str) -> str:
@@ -132,3 +138,54 @@ def test_runs_made_before_dagster_yaml_was_there_are_still_known(tmp_path):
     assert home.materialized("parsed") == keys(DAYS[0])
     assert home.procezo("flow", "small", "--from", DAYS[1]).code == 0
     assert home.materialized("parsed") == keys(DAYS[0], DAYS[1])
+
+
+def test_every_database_waits_while_another_process_writes(tmp_path):
+    storage = SqliteStorage(str(tmp_path))
+    for part in (storage.run_storage, storage.schedule_storage):
+        with part.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30_000
+    with storage.event_log_storage.index_connection() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30_000
+
+
+def test_a_database_that_is_locked_is_waited_for_and_then_told_of_in_one_line(
+    tmp_path, monkeypatch
+):
+    home = SmallHome(tmp_path / "home")
+    home.write_flow(PARSE)
+    home.write_raw(DAYS[0])
+    assert home.procezo("flow", "small").code == 0
+    (path,) = home.path.rglob("runs.db")
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    freed = threading.Timer(0.5, other.execute, ("ROLLBACK",))
+    freed.start()
+    assert home.procezo("flow", "small").code == 0
+    freed.join()
+
+    monkeypatch.setattr(event_log, "_BUSY_SECONDS", 0.1)
+    other.execute("BEGIN EXCLUSIVE")
+    ended = home.procezo("flow", "small")
+    other.close()
+    assert ended.code == 1
+    assert "database is locked; another process may hold it" in ended.error
+    assert "Traceback" not in ended.err
+
+
+def test_what_a_run_says_is_said_again_where_the_server_drops_it(postgres_url):
+    engine = create_engine(as_url(postgres_url))
+    said = []
+
+    def say():
+        said.append("")
+        with engine.connect() as connection:
+            if len(said) == 1:
+                pid = connection.execute(text("SELECT pg_backend_pid()")).scalar()
+                with psycopg.connect(postgres_url) as other:
+                    other.execute("SELECT pg_terminate_backend(%s)", [pid])
+            return connection.execute(text("SELECT 7")).scalar()
+
+    assert patiently(say) == 7
+    assert len(said) == 2
+    engine.dispose()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
-from filelock import FileLock
 
 from procezo_assets.datasets import Home, PartKey
 from procezo_assets.errors import StoreError
-from procezo_assets.stores import exports
 from procezo_assets.stores.loads import StageInput
 from procezo_assets.treatments.exportcsv import ExportcsvParameters, exportcsv
 
@@ -254,28 +251,3 @@ def test_folder_that_cannot_be_made_is_one_error(home):
 
     with pytest.raises(StoreError, match=r"cannot export into .*61_exportcsv"):
         run(home, D1)
-
-
-def _hold(path, held, release):
-    with FileLock(path):
-        held.set()
-        release.wait(60)
-
-
-def test_runs_take_turns(home, monkeypatch):
-    write_part(home, D1, [1])
-    run(home, D1)
-    context = multiprocessing.get_context("spawn")
-    held, release = context.Event(), context.Event()
-    lock = home.state / "locks" / "GRACE" / "61_exportcsv.lock"
-    other = context.Process(target=_hold, args=(lock, held, release))
-    other.start()
-    try:
-        assert held.wait(60)
-        monkeypatch.setattr(exports, "TURN_WAIT_S", 0.2)
-        with pytest.raises(StoreError, match="another run has been exporting"):
-            run(home, D1)
-    finally:
-        release.set()
-        other.join()
-    assert len(exported(home)) == 1

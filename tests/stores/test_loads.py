@@ -10,13 +10,17 @@ import polars as pl
 import pytest
 
 from procezo_assets.datasets import Home, PartKey
+from procezo_assets.errors import TransientStoreError
+from procezo_assets.stores import loads
 from procezo_assets.stores.loads import (
     Loaded,
     LoadRecord,
     StageInput,
+    digests_to_load,
     load_digest,
     read_record,
     record_loaded,
+    turn_to_load,
 )
 from procezo_assets.stores.parquet import Provenance, write_partition
 
@@ -48,25 +52,42 @@ def given(home, *days):
     )
 
 
+def remember(one, result=RESULT):
+    """Load all of it, as far as the record goes."""
+    with turn_to_load([one]):
+        record_loaded(one, digests_to_load(one, "how"), result)
+
+
 def test_days_are_remembered_while_they_have_files(tmp_path):
-    one = given(tmp_path, DAY)
+    one = given(tmp_path, DAY, DAY + timedelta(days=1))
     write(one.folder)
     assert read_record(one.output) == LoadRecord({})
 
-    record_loaded(one, [DAY, DAY + timedelta(days=1)], "how", RESULT)
+    remember(one)
 
     digest = load_digest(one.folder, DAY, "how")
     assert read_record(one.output) == LoadRecord({DAY: digest})
     (path,) = one.parts(DAY).values()
     path.unlink()
-    record_loaded(one, [DAY], "how", RESULT)
+    remember(one)
     assert read_record(one.output) == LoadRecord({})
 
 
 def test_what_must_be_there_is_remembered(tmp_path):
-    one = given(tmp_path, DAY)
-    record_loaded(one, [], "how", Loaded("DS", {}, (), files=(tmp_path / "warehouse.duckdb",)))
+    one = given(tmp_path)
+    remember(one, Loaded("DS", {}, (), files=(tmp_path / "warehouse.duckdb",)))
     assert read_record(one.output).targets == ("warehouse.duckdb",)
+
+
+def test_what_is_replaced_while_it_is_loaded_does_not_count_as_loaded(tmp_path):
+    one = given(tmp_path, DAY)
+    write(one.folder)
+    with turn_to_load([one]):
+        digests = digests_to_load(one, "how")
+        write(one.folder, replace(MADE, input="beef"))
+        record_loaded(one, digests, RESULT)
+
+    assert read_record(one.output).days[DAY] != load_digest(one.folder, DAY, "how")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"days": {"soon": "x"}, "targets": []}', "\0"])
@@ -82,9 +103,22 @@ def test_runs_at_once_lose_no_day(tmp_path):
     for day in days:
         write(one.folder, day=day)
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda day: record_loaded(one, [day], "how", RESULT), days))
+        list(threads.map(lambda day: remember(given(tmp_path, day)), days))
 
     assert sorted(read_record(one.output).days) == days
+
+
+def test_a_run_waits_for_its_turn_and_says_so_when_that_takes_too_long(tmp_path, monkeypatch):
+    one = given(tmp_path, DAY)
+    monkeypatch.setattr(loads, "TURN_WAIT_S", 0.1)
+    with (
+        turn_to_load([one]),
+        pytest.raises(TransientStoreError, match="another run has been loading 'duckdb'"),
+        turn_to_load([replace(one, dataset="A"), one]),
+    ):
+        pass
+    with turn_to_load([one]):
+        pass
 
 
 def test_the_digest_changes_with_what_would_be_loaded(tmp_path):
