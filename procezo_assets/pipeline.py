@@ -19,13 +19,7 @@ from typing import Any
 import polars as pl
 
 from procezo_assets.datasets import RAW_FOLDER, Dataset, PartKey, part_files
-from procezo_assets.errors import (
-    FitError,
-    LedgerError,
-    PartitionError,
-    RawFileChangedError,
-    TreatmentError,
-)
+from procezo_assets.errors import FitError, LedgerError, PartitionError, TreatmentError
 from procezo_assets.fits import StoredFit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import why_kept
@@ -256,11 +250,7 @@ class Partition:
         unreadable = source.unreadable_on(self.day)
         if unreadable is not None:
             raise unreadable
-        try:
-            device_days = source.read_day(self.day)
-        except RawFileChangedError:  # replaced since the scan: the day is of what is there now
-            source.scan_changes()
-            device_days = source.read_day(self.day)
+        device_days = source.read_day_anew(self.day)
         self._protect(stage, source, device_days)
         made = _Made()
         for device, device_day in device_days.items():

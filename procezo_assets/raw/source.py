@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import polars as pl
 
 from procezo_assets.datasets import Dataset
-from procezo_assets.errors import CatalogLostError, RawFileError
+from procezo_assets.errors import CatalogLostError, RawFileChangedError, RawFileError
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.raw.catalog_update import CatalogUpdate, Removed
@@ -282,6 +282,18 @@ class RawSource:
             days[device] = DeviceDay(rows, digest, counts[device], units[device])
         self._store_digests(day, {device: one.digest for device, one in days.items()})
         return days
+
+    def read_day_anew(self, day: date) -> dict[str, DeviceDay]:
+        """Read the rows of a day of the files as they are, also of those replaced since the scan.
+
+        Raises:
+            RawFileError: Where a file of that day cannot be read, or changes all the time.
+        """
+        try:
+            return self.read_day(day)
+        except RawFileChangedError:
+            self.scan_changes()
+            return self.read_day(day)
 
     def load_digests(self, days: Collection[date]) -> None:
         """Learn what is known of the digests of days, all at once."""

@@ -267,15 +267,12 @@ class _Plan:
         return _Rows({table: wide_frame(several) for table, several in frames.items()}, units)
 
     def _replace(self, url: str, day: date, rows: _Rows) -> dict[str, int]:
-        from procezo_assets.stores.postgres import (  # noqa: PLC0415 - heavy
-            replace_tidy,
-            replace_wide,
-        )
+        from procezo_assets.stores import postgres  # noqa: PLC0415 - heavy
         from procezo_assets.stores.postgres_names import plain, wide_column  # noqa: PLC0415 - heavy
 
         if not self.params.is_wide:
             schema = self.params.schema_name or plain(self.source.flow)
-            loaded = replace_tidy(
+            loaded = postgres.replace_tidy(
                 url,
                 schema=schema,
                 tables=rows.tables,
@@ -290,7 +287,7 @@ class _Plan:
         for key, path in self.known.items():
             names = owned.setdefault(self.wide_table(key), set())
             names |= {wide_column(key.device, name) for name in self._columns(key, path)}
-        loaded = replace_wide(
+        loaded = postgres.replace_wide(
             url,
             tables=rows.tables,
             owned=owned,

@@ -17,6 +17,7 @@ from procezo_assets.errors import StoreError, TransientStoreError
 from procezo_assets.stores.postgres_connection import (
     Address,
     DayRefusedError,
+    _connect_error,
     connections_kept,
 )
 
@@ -99,6 +100,26 @@ class TestConnection:
 
         assert not isinstance(caught.value, TransientStoreError)
         assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize(
+    ("said", "transient"),
+    [
+        ("FATAL:  the database system is starting up", True),
+        ("FATAL:  the database system is shutting down", True),
+        ("FATAL:  the database system is not yet accepting connections", True),
+        ("FATAL:  terminating connection due to administrator command", True),
+        ("FATAL:  sorry, too many clients already", True),
+        ('FATAL:  too many connections for role "u"', True),
+        ("FATAL:  remaining connection slots are reserved", True),
+        ('FATAL:  password authentication failed for user "u"', False),
+        ('FATAL:  no pg_hba.conf entry for host "h"', False),
+        ('FATAL:  database "d" is not currently accepting connections', False),
+    ],
+)
+def test_a_server_that_is_busy_is_no_server_that_refuses(said, transient):
+    error = _connect_error(Address({"host": "h"}), f"IO: {said}")
+    assert isinstance(error, TransientStoreError) is transient
 
 
 @pytest.mark.parametrize(

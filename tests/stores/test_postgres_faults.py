@@ -146,6 +146,7 @@ def test_a_server_that_falls_silent_is_given_up_and_commits_nothing_later(server
     monkeypatch.setattr(postgres_silence, "LOOK_EVERY_S", 0.2)
     monkeypatch.setattr(postgres_silence, "SILENT_LOOKS", 1)
     monkeypatch.setattr(postgres_silence, "_ANSWER_WITHIN_S", 2)
+    monkeypatch.setattr(postgres_silence, "_CANCEL_WITHIN_S", 0.1)
     monkeypatch.setattr(postgres_connection, "_GIVE_UP_AFTER_S", 1)
     with Proxy(server) as line:
 

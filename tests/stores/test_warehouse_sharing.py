@@ -12,7 +12,7 @@ import pytest
 from warehouse_parts import D1, D2, TABLE, query, run, stage_input, write_part
 
 from procezo_assets.datasets import Home
-from procezo_assets.errors import StoreError
+from procezo_assets.errors import StoreError, TransientStoreError
 from procezo_assets.stores.warehouse import (
     connect_readonly,
 )
@@ -47,7 +47,7 @@ def test_program_that_holds_the_file_is_named(home):
     run(home, D1)
     with holder(home, 120) as process:
         try:
-            with pytest.raises(StoreError) as caught:
+            with pytest.raises(TransientStoreError) as caught:
                 run(home, D1, busy_wait_s=0.3)
             assert f"{Path(sys.executable).resolve().name} (PID" in str(caught.value)
             assert f"(PID {process.pid})" in caught.value.problem
@@ -67,6 +67,35 @@ def test_program_that_closes_the_file_in_time_is_waited_for(home):
     run(home, D1)
     with holder(home, 1):
         assert run(home, D1).rows == {D1: 1}
+
+
+def test_a_reader_that_comes_and_goes_breaks_no_load_and_no_load_breaks_it(home):
+    code = """
+        import sys
+        from pathlib import Path
+        from procezo_assets.datasets import Home
+        from procezo_assets.stores.warehouse import connect_readonly
+        print("open", flush=True)
+        while not (Path(sys.argv[1]) / "stop").exists():
+            with connect_readonly(Home(Path(sys.argv[1]))) as connection:
+                print(*connection.execute(sys.argv[2]).fetchone())
+    """
+    whole = f"SELECT count(*), min(a) = max(a) FROM {TABLE}"
+    write_part(home, D1, {"a": [0] * 1000})
+    run(home, D1)
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), str(home.path), whole],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as reader:
+        assert reader.stdout.readline() == "open\n"
+        for value in range(1, 9):
+            write_part(home, D1, {"a": [value] * 1000})
+            assert run(home, D1).rows == {D1: 1000}
+        (home.path / "stop").touch()
+        seen = reader.stdout.read().splitlines()
+    assert reader.returncode == 0
+    assert set(seen) == {"1000 True"}
 
 
 def test_runs_that_load_at_the_same_time_take_turns(home):
