@@ -252,8 +252,8 @@ def _damage_told(archive: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise ArchiveError(
-                f"{archive.name}: a member's path is too long for this disk: {error.filename}",
-                "nothing was restored; import into a home whose path is shorter",
+                f"{archive.name} has a path that is too long for this disk",
+                "nothing was restored; import it into a home that lies less deep",
             ) from None
         if error.errno is not None:  # the disk, not the archive
             raise

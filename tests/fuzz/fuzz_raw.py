@@ -129,7 +129,8 @@ def inspected(data: bytes) -> None:
     except ProcezoError as error:
         one_line(error)
         return
-    if not told.counts.quarantined:
+    ragged = told.dialect.least_fields == 1 < len(told.dialect.columns)
+    if not ragged and not told.counts.quarantined:
         assert inspect_file(path, told.params).counts.rows == told.counts.rows
 
 
