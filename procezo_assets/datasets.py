@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import stat
+import shlex
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
@@ -76,7 +76,7 @@ class Home:
         if not dataset.raw.is_dir():
             raise DatasetError(
                 f"there is no dataset '{name}' under {self.datasets}",
-                did_you_mean(name, self.dataset_names()) + f" (procezo init {name} makes it)",
+                did_you_mean(name, self.dataset_names()) + f" (procezo init {shlex.quote(name)} makes it)",
             )
         return dataset
 
@@ -318,44 +318,11 @@ def _stored(entry: os.DirEntry[str]) -> StoredFile | None:
     return StoredFile(entry.path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
-def raw_files(dataset: Dataset) -> list[Path]:
-    """List a dataset's raw files at any depth, sorted by their path; hidden ones are left out.
-
-    What cannot be read is listed too, so that reading it fails instead of passing for nothing: a
-    folder that cannot be opened, a link whose target is gone. Links to folders are followed.
-    """
-    found: list[Path] = []
-    entered: set[str] = set()
-
-    def cannot_open(error: OSError) -> None:
-        if Path(error.filename) != dataset.raw or dataset.raw.exists():
-            found.append(Path(error.filename))
-
-    for folder, subfolders, names in os.walk(dataset.raw, onerror=cannot_open, followlinks=True):
-        real = str(Path(folder).resolve())
-        if real in entered:  # a link back up
-            subfolders.clear()
-            continue
-        entered.add(real)
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        found += [Path(folder, name) for name in names if not name.startswith(".")]
-    return sorted(path for path in found if not _is_special(path))
-
-
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link that leads nowhere, or in a circle
         return False
-
-
-def _is_special(path: Path) -> bool:
-    """Whether a path is a pipe, a socket or a device, which nothing can be read from for good."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def identifier(name: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
+from procezo_assets.shown import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -24,7 +26,7 @@ class ProcezoError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.problem}; {self.hint}" if self.hint else self.problem
-        return " ".join(text.split())
+        return shown(" ".join(text.split()))
 
 
 class HomeError(ProcezoError):

@@ -10,6 +10,7 @@ from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
 from procezo_assets.settings import load_settings
+from procezo_assets.shown import shown
 from procezo_assets.templates import lacking
 
 # without these, runs start slowly, killed ones stay, and what treatments print is lost
@@ -43,7 +44,7 @@ def check(flows: tuple[str, ...], output_format: str) -> None:
         for flow in wanted:
             click.echo(f"{flow.name}: {len(flow.stages)} stages, right")
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(shown(f"warning: {warning}"), err=True)
     if len(problems) > 1:
         for error in problems.values():
             click.echo(str(error), err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import date
 from typing import Any
 
@@ -96,7 +97,7 @@ def reading_flows(flows: FlowSet, dataset: str, name: str | None) -> list[Flow]:
     if not reading:
         raise FlowError(
             f"no flow reads the raw files of dataset '{dataset}'",
-            f'name it in the "datasets" of one, or make one: procezo init {dataset}',
+            f'name it in the "datasets" of one, or make one: procezo init {shlex.quote(dataset)}',
         )
     return list(reading.values())
 

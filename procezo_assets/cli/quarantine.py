@@ -28,6 +28,7 @@ from procezo_assets.raw.quarantined import (
 )
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source
+from procezo_assets.shown import shown
 
 if TYPE_CHECKING:
     from procezo_assets.orchestration.launch import Outcome
@@ -99,7 +100,7 @@ def _print(shown: dict[str, Any]) -> None:
                 reason["lines"],
                 reason["files"],
                 "\n".join(
-                    f"{one['file']}:{one['line']}: {printable(one['text'])}"
+                    f"{shown(one['file'])}:{one['line']}: {printable(one['text'])}"
                     for one in reason["examples"]
                 ),
             ]
@@ -109,7 +110,7 @@ def _print(shown: dict[str, Any]) -> None:
     )
     for file in shown["files"]:
         if file["refused"]:
-            click.echo(f"{file['path']}: {file['refused']}")
+            click.echo(shown(f"{file['path']}: {file['refused']}"))
 
 
 def _retry(home: Home, dataset: Dataset, flows: Sequence[Flow], output_format: str) -> None:

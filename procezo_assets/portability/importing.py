@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import shutil
 import tarfile
 import zlib
@@ -102,7 +103,7 @@ def _refuse(home: Home, manifest: Manifest) -> None:
     if dataset.path.exists() or dataset.path.is_symlink():
         raise ArchiveError(
             f"the dataset '{manifest.dataset}' exists under {home.datasets}",
-            f"procezo delete '{manifest.dataset}' removes it, or import into another home",
+            f"procezo delete {shlex.quote(manifest.dataset)} removes it, or import into another home",
         )
     for folder in dataset.path.parents:
         if folder == home.datasets:

@@ -30,6 +30,7 @@ import polars as pl
 from procezo_assets.errors import DialectError, RawFileError
 from procezo_assets.raw.blocks import BLOCK_BYTES, Stretch, split_text, whole_lines
 from procezo_assets.raw.dialect import OpenedFacts
+from procezo_assets.raw.folder import leads_out
 from procezo_assets.raw.spreadsheets import is_spreadsheet, write_sheet
 from procezo_assets.treatments.parse import ParseParameters
 
@@ -184,18 +185,26 @@ class OpenedRaw:
         return split_text(data, codec=self.codec, newline=self.newline, first=first)
 
 
-def open_raw(path: Path, scratch: Path, params: ParseParameters) -> OpenedRaw:
+def open_raw(
+    path: Path, scratch: Path, params: ParseParameters, *, within: Path | None = None
+) -> OpenedRaw:
     """Open a raw file.
 
     Args:
         path: The file.
         scratch: A folder for temporary files; it is made where it is missing.
         params: What the flow says of encoding and sheet.
+        within: The folder that it may not lead out of by links.
 
     Raises:
         RawFileError: Where the file or the disk cannot be read or written.
         DialectError: Where it is damaged, locked, or not one table.
     """
+    if within is not None and leads_out(path, os.path.realpath(within)):
+        raise RawFileError(
+            f"raw file {path} cannot be read: it is a link that leads out of {within}",
+            "put the file itself there",
+        )
     try:
         stream = path.open("rb", buffering=0)  # a buffer would hide that the file was replaced
     except OSError as error:

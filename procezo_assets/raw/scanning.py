@@ -132,7 +132,7 @@ class FileReader:
     ) -> tuple[OpenedRaw, Dialect] | DialectError | None:
         """Open a file and tell its dialect, or why it has none; None where it is unreadable."""
         try:
-            opened = open_raw(file.path, self._scratch, self.params)
+            opened = self._open_raw(file.path)
             try:
                 dialect = sniff(opened.texts, opened.facts, self.params, fixed=settled.fixed)
                 if dialect.identity:  # else all of it is declared
@@ -201,7 +201,7 @@ class FileReader:
 
         if opened is None and isinstance(dialect, DialectError):
             try:
-                opened = open_raw(file.path, self._scratch, self.params)
+                opened = self._open_raw(file.path)
             except DialectError as error:
                 return count_whole(file, error, on_block=on_block)
         assert opened is not None  # noqa: S101 - a dialect is of an opened file
@@ -253,7 +253,7 @@ class FileReader:
         ):
             return opened
         try:
-            opened = open_raw(counted.file.path, self._scratch, self.params)
+            opened = self._open_raw(counted.file.path)
         except DialectError:
             raise changed(counted.file.path) from None
         if opened.size < counted.size or (opened.unpacked and opened.sha256 != counted.sha256):
@@ -277,9 +277,9 @@ class FileReader:
         with self._lock:
             self._unpacked.pop(name, None)
 
-    @property
-    def _scratch(self) -> Path:
-        return self.dataset.home.state / "scratch"
+    def _open_raw(self, path: Path) -> OpenedRaw:
+        scratch = self.dataset.home.state / "scratch"
+        return open_raw(path, scratch, self.params, within=self.dataset.raw)
 
 
 def _into(sink: LineSink | None) -> Callable[[BlockLines], None]:

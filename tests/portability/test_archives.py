@@ -104,14 +104,26 @@ def test_two_archives_of_the_same_differ_in_their_date_only(home, flow):
         }
 
 
-def test_fits_come_along_without_stages_and_links_as_files(home, flow, tmp_path):
-    outside = tmp_path / "outside.csv"
-    outside.write_text("2025-03-02T11:00:00Z;m0:3\n")
-    (home.home.dataset("DS").raw / "x_pil-92_2025-03-02.csv").symlink_to(outside)
+def test_fits_come_along_without_stages_and_links_as_files(home, flow):
+    (path,) = home.home.dataset("DS").raw.glob("*2025-03-01*")
+    (path.parent / "x_pil-92_2025-03-02.csv").symlink_to(path.name)
     found = members(export(home, flow).path)
-    assert found["dataset/00_raw/x_pil-92_2025-03-02.csv"] == outside.read_bytes()
+    assert found["dataset/00_raw/x_pil-92_2025-03-02.csv"] == path.read_bytes()
     assert any("/fits/current" in name for name in found)
     assert not any("domain=" in name for name in found)
+
+
+@pytest.mark.parametrize("place", ["00_raw/x.csv", "00_raw/folder", "30_normalized/fits/x.json"])
+def test_a_link_that_leads_elsewhere_gives_nothing_away(home, flow, tmp_path, place):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    link = home.home.dataset("DS").path / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside if link.name == "folder" else outside / "secret")
+    with pytest.raises(ArchiveError, match="is a link that leads out of"):
+        export(home, flow)
+    assert list(home.home.path.glob("*.tar.gz*")) == []
 
 
 def test_treatments_of_the_flow_come_along(home, tmp_path):
