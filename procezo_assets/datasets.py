@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import uuid
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
@@ -12,12 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from procezo_assets.errors import DatasetError, did_you_mean
+from procezo_assets.harmless import steers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 RAW_FOLDER = "00_raw"
 QUARANTINE_FOLDER = "quarantine"
+
+NAME_BYTES = 255
+"""How long the name of a file or folder may be, as all disks have it."""
 
 _DATASET_SEGMENT = re.compile(r"[^\x00-\x1f\x7f/\\|:*?\"<>,]+")
 _DAY_FOLDER = re.compile(r"day=(\d{4}-\d{2}-\d{2})")
@@ -76,13 +81,23 @@ class Home:
         if not dataset.raw.is_dir():
             raise DatasetError(
                 f"there is no dataset '{name}' under {self.datasets}",
-                did_you_mean(name, self.dataset_names()) + f" (procezo init {shlex.quote(name)} makes it)",
+                did_you_mean(name, self.dataset_names())
+                + f" (procezo init {shlex.quote(name)} makes it)",
             )
         return dataset
 
     def dataset_names(self) -> list[str]:
         """List the datasets on disk: every folder above a `00_raw/`, by its path, sorted."""
-        return sorted(self._find_datasets(self.datasets, ""))
+        return sorted(filter(is_dataset_name, self._find_datasets(self.datasets, "")))
+
+    def refused_names(self) -> list[str]:
+        """List the folders above a `00_raw/` that no command takes, as of their names."""
+        found = self._find_datasets(self.datasets, "")
+        return sorted(
+            name
+            for name in found
+            if not is_dataset_name(name) and not any(s.startswith(".") for s in name.split("/"))
+        )
 
     def matching_datasets(self, patterns: Iterable[str]) -> list[str]:
         """List the datasets on disk that one of the patterns names.
@@ -102,11 +117,11 @@ class Home:
                 entries = [entry for entry in found if _is_folder(entry)]
         except OSError:  # gone, or nobody's business: no dataset of ours
             return
-        if prefix and not is_dataset_name(prefix):
-            return  # also the end of links that go in circles
         if prefix and any(entry.name == RAW_FOLDER for entry in entries):
             yield prefix
             return
+        if prefix and not is_dataset_name(prefix):
+            return  # also the end of links that go in circles
         for entry in entries:
             yield from self._find_datasets(
                 folder / entry.name, f"{prefix}/{entry.name}" if prefix else entry.name
@@ -325,6 +340,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def temporary_path(path: Path) -> Path:
+    """Where a file is written before it takes its name: beside it, hidden, of a name of its own."""
+    return path.with_name(f".{cut_to_bytes(path.name, 100)}.{uuid.uuid4().hex}.tmp")
+
+
+def cut_to_bytes(text: str, most: int) -> str:
+    """The beginning of a text that takes no more than so many bytes."""
+    return text.encode()[:most].decode(errors="ignore")
+
+
 def identifier(name: str) -> str:
     """A name with everything outside [A-Za-z0-9_] as `_`, as Dagster and databases ask."""
     return re.sub(r"[^A-Za-z0-9_]", "_", name)
@@ -341,6 +366,8 @@ def is_dataset_name(name: str) -> bool:
     segments = name.split("/")
     return len(name) <= 200 and all(  # noqa: PLR2004 - partition keys and paths stay in their limits
         _DATASET_SEGMENT.fullmatch(segment)
+        and not steers(segment)
+        and len(segment.encode()) <= NAME_BYTES
         and segment == segment.strip()
         and not segment.startswith(".")
         and segment != RAW_FOLDER

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from procezo_assets.shown import shown
+from procezo_assets.harmless import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ class ProcezoError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.problem}; {self.hint}" if self.hint else self.problem
-        return shown(" ".join(text.split()))
+        return harmless(" ".join(text.split()))
 
 
 class HomeError(ProcezoError):

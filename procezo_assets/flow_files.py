@@ -22,8 +22,8 @@ from procezo_assets.treatments.registry import Registry
 
 DEFAULT_START = date(2020, 1, 1)
 
-_FLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_OUTPUT = re.compile(r"(?:[0-9]+_)?([A-Za-z][A-Za-z0-9_-]*)")
+_FLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_OUTPUT = re.compile(r"(?:[0-9]{1,9}_)?([A-Za-z][A-Za-z0-9_-]{0,99})")
 
 
 class StepDeclaration(BaseModel):

@@ -9,8 +9,8 @@ from procezo_assets.cli.output import print_json
 from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
+from procezo_assets.harmless import harmless
 from procezo_assets.settings import load_settings
-from procezo_assets.shown import shown
 from procezo_assets.templates import lacking
 
 # without these, runs start slowly, killed ones stay, and what treatments print is lost
@@ -31,6 +31,10 @@ def check(flows: tuple[str, ...], output_format: str) -> None:
     else:
         wanted = list(found.flows.values())
     warnings = [warning for flow in wanted for warning in _warnings(flow, flow.datasets(home))]
+    warnings += [
+        f"datasets/{name} is left out: it has a name that no dataset can have; rename the folder"
+        for name in home.refused_names()
+    ]
     warnings += _instance_warnings(home)
     if output_format == "json":
         print_json(
@@ -44,7 +48,7 @@ def check(flows: tuple[str, ...], output_format: str) -> None:
         for flow in wanted:
             click.echo(f"{flow.name}: {len(flow.stages)} stages, right")
     for warning in warnings:
-        click.echo(shown(f"warning: {warning}"), err=True)
+        click.echo(harmless(f"warning: {warning}"), err=True)
     if len(problems) > 1:
         for error in problems.values():
             click.echo(str(error), err=True)

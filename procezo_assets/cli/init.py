@@ -12,8 +12,8 @@ import click
 from procezo_assets.cli.home import JsonObject, current_home
 from procezo_assets.datasets import Dataset
 from procezo_assets.errors import DatasetError, FlowError
+from procezo_assets.harmless import harmless
 from procezo_assets.raw.folder import find_files
-from procezo_assets.shown import shown
 from procezo_assets.templates import place
 
 
@@ -67,8 +67,8 @@ def init(dataset: str, name: str | None, like: Path | None, given: dict[str, Any
     click.echo(f"{made.raw.relative_to(home.path)}")
     click.echo(f"{path.relative_to(home.path)}")
     for problem in problems:
-        click.echo(shown(f"note: {problem}"), err=True)
-    click.echo(shown(_advice(name, like)), err=True)
+        click.echo(harmless(f"note: {problem}"), err=True)
+    click.echo(harmless(_advice(name, like)), err=True)
 
 
 def _first_raw_file(dataset: Dataset) -> Path | None:

@@ -9,8 +9,8 @@ import click
 
 from procezo_assets.cli.home import current_home, format_option, load
 from procezo_assets.cli.output import print_json, print_table
+from procezo_assets.harmless import harmless
 from procezo_assets.raw.folder import find_files
-from procezo_assets.shown import shown
 from procezo_assets.treatments.model import Treatment
 from procezo_assets.treatments.registry import load_registry
 
@@ -48,7 +48,7 @@ def treatments(output_format: str) -> None:
     """List the treatments that flows can name."""
     registry = load_registry(current_home())
     for name, error in registry.problems.items():
-        click.echo(shown(f"treatment '{name}' left out: {error}"), err=True)
+        click.echo(harmless(f"treatment '{name}' left out: {error}"), err=True)
     records = [
         {"treatment": one.name, "does": one.summary, "from": one.origin}
         for _, one in sorted(registry.treatments.items())
@@ -116,9 +116,9 @@ def describe(treatment: str, output_format: str) -> None:
             }
         )
         return
-    click.echo(shown(f"{found.name}: {found.summary}"))
+    click.echo(harmless(f"{found.name}: {found.summary}"))
     standard = f"{' or '.join(found.inputs) or 'any'} to {found.output or 'any'}"
-    click.echo(shown(f"version {found.version}, {found.origin}; {standard}"))
+    click.echo(harmless(f"version {found.version}, {found.origin}; {standard}"))
     print_table(
         ["parameter", "default", "meaning"],
         [

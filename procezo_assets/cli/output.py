@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from procezo_assets.shown import shown, shown_in_json
+from procezo_assets.harmless import harmless, harmless_json
 
 _PIPED_WIDTH = 160
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Print JSON; instants in UTC with `Z`, a fraction only where not zero."""
-    click.echo(shown_in_json(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
+    click.echo(harmless_json(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
 
 
 def printable(text: str, *, longest: int = 80) -> str:
@@ -39,7 +39,7 @@ def print_table(
     console = Console()
     if not console.is_terminal:
         console.width = _PIPED_WIDTH
-    heading = Text(shown(title)) if title else None
+    heading = Text(harmless(title)) if title else None
     table = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", pad_edge=False)
     for place, column in enumerate(columns):
         values = [row[place] for row in rows]
@@ -72,7 +72,7 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    return "\n".join(map(shown, str(value).split("\n")))
+    return "\n".join(map(harmless, str(value).split("\n")))
 
 
 def _plain(value: object) -> str:

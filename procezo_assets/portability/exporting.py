@@ -8,7 +8,6 @@ import io
 import json
 import os
 import tarfile
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from procezo_assets.dataset_use import in_use
-from procezo_assets.datasets import RAW_FOLDER, Dataset, Home
+from procezo_assets.datasets import RAW_FOLDER, Dataset, Home, temporary_path
 from procezo_assets.flows import Flow
 from procezo_assets.portability.manifest import (
     CATALOG,
@@ -137,7 +136,7 @@ def _export(
         counts=counts,
         members=members,
     )
-    temporary = output.with_name(f".{output.name[:100]}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary = temporary_path(output)
     try:
         with temporary.open("xb") as file:
             _write(file, manifest, pieces, done)
@@ -221,7 +220,8 @@ def _within(path: Path, folder: Path) -> Path:
     """A path that no link leads out of its folder."""
     if leads_out(path, os.path.realpath(folder)):
         raise ArchiveError(
-            f"{path} is a link that leads out of {folder}", "put the file itself there, or remove it"
+            f"{path} is a link that leads out of {folder}",
+            "put the file itself there, or remove it",
         )
     return path
 

@@ -103,7 +103,8 @@ def _refuse(home: Home, manifest: Manifest) -> None:
     if dataset.path.exists() or dataset.path.is_symlink():
         raise ArchiveError(
             f"the dataset '{manifest.dataset}' exists under {home.datasets}",
-            f"procezo delete {shlex.quote(manifest.dataset)} removes it, or import into another home",
+            f"procezo delete {shlex.quote(manifest.dataset)} removes it, or import into another "
+            "home",
         )
     for folder in dataset.path.parents:
         if folder == home.datasets:

@@ -15,7 +15,6 @@ import gzip
 import hashlib
 import lzma
 import os
-import shutil
 import tempfile
 import threading
 import weakref
@@ -27,15 +26,15 @@ from typing import IO, Any, Self, cast
 
 import polars as pl
 
-from procezo_assets.errors import DialectError, RawFileError
+from procezo_assets.errors import DialectError, ProcezoError, RawFileError
 from procezo_assets.raw.blocks import BLOCK_BYTES, Stretch, split_text, whole_lines
 from procezo_assets.raw.dialect import OpenedFacts
 from procezo_assets.raw.folder import leads_out
 from procezo_assets.raw.spreadsheets import is_spreadsheet, write_sheet
+from procezo_assets.raw.unpacking import PIECE, Room
 from procezo_assets.treatments.parse import ParseParameters
 
 _IN_MEMORY = 8 * 1024**2
-_PIECE = 1024**2
 _FIRST_TEXTS = 256 * 1024
 _MOST_TEXTS = BLOCK_BYTES
 _LAYERS = 3
@@ -220,13 +219,14 @@ def _opened(path: Path, stream: IO[bytes], scratch: Path, params: ParseParameter
     stat = os.fstat(stream.fileno())
     file, sha256, sheet = stream, None, None
     containers: list[str] = []
+    room = Room(path, stat.st_size, scratch)
     while (kind := _container(file)) and len(containers) < _LAYERS:
         sha256 = sha256 or _hash(stream)
         containers.append(kind)
         with file:
             made = _temporary(scratch)
             with _closed_on_error(made):
-                sheet = _unpack(path, kind, file, made, params)
+                sheet = _unpack(kind, file, made, params, room)
         file = made
     content = _hash(file) if containers else None
     declared = params.encoding
@@ -285,13 +285,13 @@ def changed(path: Path) -> RawFileError:
 
 def _head(file: IO[bytes]) -> bytes:
     file.seek(0)
-    return file.read(_PIECE)
+    return file.read(PIECE)
 
 
 def _hash(file: IO[bytes]) -> str:
     file.seek(0)
     digest = hashlib.sha256()
-    while piece := file.read(_PIECE):
+    while piece := file.read(PIECE):
         digest.update(piece)
     return digest.hexdigest()
 
@@ -311,20 +311,21 @@ def _container(file: IO[bytes]) -> str | None:
 
 
 def _unpack(
-    path: Path, kind: str, file: IO[bytes], target: IO[bytes], params: ParseParameters
+    kind: str, file: IO[bytes], target: IO[bytes], params: ParseParameters, room: Room
 ) -> str | None:
     """Write what is inside; the sheet's name where it is one."""
+    path = room.path
     file.seek(0)
     if kind == "xlsx":
-        return write_sheet(path, file, target, params)
+        return write_sheet(file, target, params, room)
     try:
         if kind == "zip":
             with zipfile.ZipFile(file) as archive, archive.open(_member(path, archive)) as inside:
-                shutil.copyfileobj(inside, target, _PIECE)
+                room.copy(inside, target)
         else:
             with _PACKED[kind][1](file) as inside:
-                shutil.copyfileobj(inside, target, _PIECE)
-    except DialectError:
+                room.copy(inside, target)
+    except ProcezoError:
         raise
     except Exception as error:  # a damaged archive raises whatever its library stumbles over
         if isinstance(error, OSError) and error.errno not in _DAMAGE:
@@ -401,6 +402,6 @@ def _narrow_encoding(head: bytes, params: ParseParameters) -> str:
 def _transcode(source: IO[bytes], target: IO[bytes], encoding: str) -> None:
     source.seek(0)
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-    while piece := source.read(_PIECE):
+    while piece := source.read(PIECE):
         target.write(decoder.decode(piece).encode(errors="replace"))
     target.write(decoder.decode(b"", final=True).encode(errors="replace"))

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import filecmp
-import uuid
+import hashlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import polars as pl
 
-from procezo_assets.datasets import Dataset
+from procezo_assets.datasets import NAME_BYTES, Dataset, cut_to_bytes, temporary_path
 from procezo_assets.raw.files import RawFile
 
 _GROUP_BYTES = 16 * 1024**2
 
 
 def quarantine_path(dataset: Dataset, flow: str, raw_name: str) -> Path:
-    """Where a raw file's quarantined lines are: `quarantine/<flow>/<raw path>.parquet`."""
-    return dataset.quarantine(flow) / f"{raw_name}.parquet"
+    """Where a raw file's quarantined lines are: `quarantine/<flow>/<raw path>.parquet`.
+
+    A name that would be longer than disks take is cut, with a hash of the whole in its place.
+    """
+    path = dataset.quarantine(flow) / f"{raw_name}.parquet"
+    if len(path.name.encode()) <= NAME_BYTES:
+        return path
+    mark = hashlib.sha256(raw_name.encode()).hexdigest()[:16]
+    return path.with_name(f"{cut_to_bytes(path.name, 200)}~{mark}.parquet")
 
 
 class Quarantine:
@@ -39,7 +46,7 @@ class Quarantine:
         self._waiting: list[pl.DataFrame] = []
         self._waiting_bytes = 0
         self._writer: Any = None
-        self._temporary = self._path.with_name(f".{self._path.name[:100]}.{uuid.uuid4().hex}.tmp")
+        self._temporary = temporary_path(self._path)
 
     def __enter__(self) -> Self:
         return self

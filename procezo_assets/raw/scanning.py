@@ -22,7 +22,7 @@ from procezo_assets.errors import DialectError, RawFileError
 from procezo_assets.parameters import parameters_hash
 from procezo_assets.raw.containers import OpenedRaw, changed, open_raw
 from procezo_assets.raw.dialect import Dialect
-from procezo_assets.raw.files import Block, FileCounts, Limits, RawFile
+from procezo_assets.raw.files import Block, FileCounts, Limits, RawFile, device_problem
 from procezo_assets.raw.fixed import DatasetDialect
 from procezo_assets.raw.kept import BlockKey, kept_blocks
 from procezo_assets.raw.reader import count_lines, count_whole, read_block
@@ -131,6 +131,13 @@ class FileReader:
         self, file: RawFile, settled: DatasetDialect
     ) -> tuple[OpenedRaw, Dialect] | DialectError | None:
         """Open a file and tell its dialect, or why it has none; None where it is unreadable."""
+        problem = device_problem(file.device, self.params)
+        if problem is not None:
+            return DialectError(
+                "device_name",
+                f"raw file {file.path} {problem}",
+                "rename it, or set file_name_substitute or device_pattern",
+            )
         try:
             opened = self._open_raw(file.path)
             try:

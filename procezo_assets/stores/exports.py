@@ -16,6 +16,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 from pydantic import Field, field_validator, model_validator
 
+from procezo_assets.datasets import NAME_BYTES, cut_to_bytes
 from procezo_assets.errors import PartitionError, StoreError
 from procezo_assets.parameters import Instant, Parameters
 from procezo_assets.stores.export_columns import ExportColumn, exported, joined
@@ -293,11 +294,19 @@ class _FileNames:
     def of(self, device: str, first: date, last: date) -> str:
         """Name a device's file by the dates of its first and last row, or by its one day."""
         dates = str(self.day) if self.day else f"{first}_{last}"
-        return f"{self._before}{device}{self._after}{dates}{self.suffix}"
+        name = f"{self._before}{device}{self._after}{dates}{self.suffix}"
+        if len(name.encode()) > NAME_BYTES:
+            raise PartitionError(
+                f"its file would have a name of {len(name.encode())} bytes, and disks take "
+                f"{NAME_BYTES}",
+                "shorten the name of the dataset, or of the device with file_name_substitute",
+            )
+        return name
 
     def temporary(self, device: str) -> Path:
         """Where a device's file is written before it takes its name."""
-        return self.input.output / f".{self._before}{device}{self._after}part"
+        name = cut_to_bytes(f".{self._before}{device}{self._after}", 200)
+        return self.input.output / f"{name}part"
 
     def existing(self) -> dict[str, set[str]]:
         """Find the files of the same kind (of the same day) that are there, by device."""

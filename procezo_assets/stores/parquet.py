@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -15,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from procezo_assets.datasets import PartKey, part_files
+from procezo_assets.datasets import PartKey, part_files, temporary_path
 from procezo_assets.errors import PartitionError
 from procezo_assets.stores.column_units import schema_with_units
 
@@ -95,7 +94,7 @@ def write_partition(
         for key, data in encoded.items():
             path = key.path(folder, day)
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
+            temporary = temporary_path(path)
             pending.append((temporary, path))
             temporary.write_bytes(data)
             written[key] = WrittenFile(path, hashlib.sha256(data).hexdigest(), len(data))
@@ -147,7 +146,7 @@ def file_sha256(path: Path) -> str:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old bytes or the new ones, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
+    temporary = temporary_path(path)
     try:
         temporary.write_bytes(data)
         temporary.replace(path)

@@ -11,12 +11,12 @@ _STEERS = re.compile(
 )
 
 
-def shown(text: str) -> str:
+def harmless(text: str) -> str:
     """A text from a file, a file's name or a database with what steers written as escapes."""
     return _STEERS.sub(lambda found: _escape(found.group()), text)
 
 
-def shown_in_json(text: str) -> str:
+def harmless_json(text: str) -> str:
     """A JSON text that means the same and has nothing in it that steers, line ends aside."""
     return _STEERS.sub(
         lambda found: found.group() if found.group() == "\n" else f"\\u{ord(found.group()):04x}",
@@ -25,7 +25,7 @@ def shown_in_json(text: str) -> str:
 
 
 def steers(text: str) -> bool:
-    """Whether a text holds what `shown` would escape."""
+    """Whether a text holds what `harmless` would escape."""
     return _STEERS.search(text) is not None
 
 
