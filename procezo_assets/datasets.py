@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import uuid
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from procezo_assets.errors import DatasetError, did_you_mean
+from procezo_assets.file_names import NAME_BYTES
 from procezo_assets.harmless import steers
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 RAW_FOLDER = "00_raw"
 QUARANTINE_FOLDER = "quarantine"
-
-NAME_BYTES = 255
-"""How long the name of a file or folder may be, as all disks have it."""
 
 _DATASET_SEGMENT = re.compile(r"[^\x00-\x1f\x7f/\\|:*?\"<>,]+")
 _DAY_FOLDER = re.compile(r"day=(\d{4}-\d{2}-\d{2})")
@@ -338,16 +335,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads nowhere, or in a circle
         return False
-
-
-def temporary_path(path: Path) -> Path:
-    """Where a file is written before it takes its name: beside it, hidden, of a name of its own."""
-    return path.with_name(f".{cut_to_bytes(path.name, 100)}.{uuid.uuid4().hex}.tmp")
-
-
-def cut_to_bytes(text: str, most: int) -> str:
-    """The beginning of a text that takes no more than so many bytes."""
-    return text.encode()[:most].decode(errors="ignore")
 
 
 def identifier(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
@@ -16,6 +15,7 @@ from procezo_assets.datasets import QUARANTINE_FOLDER, RAW_FOLDER, Home, check_d
 from procezo_assets.errors import FlowError, ProcezoError, did_you_mean
 from procezo_assets.flows import RAW_STAGE, Arrivals, Flow, FlowSet, Schedule, Stage
 from procezo_assets.parameters import parameter_names, validated
+from procezo_assets.strict_json import read_small_file, strict_json
 from procezo_assets.treatments.model import BUILT_IN, Treatment
 from procezo_assets.treatments.parse import ParseParameters
 from procezo_assets.treatments.registry import Registry
@@ -124,10 +124,10 @@ def read_flow(path: Path, registry: Registry) -> Flow:
         FlowError: Names file, step, parameter and the nearest valid name.
     """
     try:
-        values = json.loads(path.read_bytes())
+        values = strict_json(read_small_file(path))
     except OSError as error:
         raise FlowError(f"{path.name} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FlowError(f"{path.name} is no JSON: {error}", "correct it there") from None
     if not isinstance(values, dict):
         raise FlowError(f"{path.name} is no flow", 'start with {"name": …, "steps": […]}')

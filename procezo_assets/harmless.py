@@ -10,6 +10,9 @@ _STEERS = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
+# `_` is left: it makes nothing but emphasis, and half of all names have one
+_MARKS = re.compile(r"[\\`*\[\]<>|!&]")
+
 
 def harmless(text: str) -> str:
     """A text from a file, a file's name or a database with what steers written as escapes."""
@@ -27,6 +30,11 @@ def harmless_json(text: str) -> str:
 def steers(text: str) -> bool:
     """Whether a text holds what `harmless` would escape."""
     return _STEERS.search(text) is not None
+
+
+def plain_markdown(text: str) -> str:
+    """A text that Markdown shows as it is: no link, image, HTML or table comes of it."""
+    return _MARKS.sub(r"\\\g<0>", harmless(text))
 
 
 def _escape(character: str) -> str:

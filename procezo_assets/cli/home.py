@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from datetime import date
 from typing import Any
@@ -14,6 +13,7 @@ from procezo_assets.errors import FlowError, did_you_mean
 from procezo_assets.flow_files import load_flows
 from procezo_assets.flows import Flow, FlowSet
 from procezo_assets.settings import load_settings
+from procezo_assets.strict_json import strict_json
 from procezo_assets.treatments.registry import Registry, load_registry
 
 format_option = click.option(
@@ -55,7 +55,7 @@ class JsonObject(click.ParamType[dict[str, Any]]):
         if isinstance(value, dict):
             return value
         try:
-            parsed = json.loads(str(value))
+            parsed = strict_json(str(value))
         except ValueError as error:
             self.fail(f"{value!r} is no JSON: {error}", param, ctx)
         if not isinstance(parsed, dict):

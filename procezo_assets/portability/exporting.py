@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from procezo_assets.dataset_use import in_use
-from procezo_assets.datasets import RAW_FOLDER, Dataset, Home, temporary_path
+from procezo_assets.datasets import RAW_FOLDER, Dataset, Home
+from procezo_assets.file_names import temporary_path
 from procezo_assets.flows import Flow
 from procezo_assets.portability.manifest import (
     CATALOG,

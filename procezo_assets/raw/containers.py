@@ -8,7 +8,6 @@ left of it even after a crash; a small one stays in memory.
 from __future__ import annotations
 
 import bz2
-import codecs
 import contextlib
 import errno
 import gzip
@@ -22,13 +21,14 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import IO, Self, cast
 
 import polars as pl
 
 from procezo_assets.errors import DialectError, ProcezoError, RawFileError
 from procezo_assets.raw.blocks import BLOCK_BYTES, Stretch, split_text, whole_lines
 from procezo_assets.raw.dialect import OpenedFacts
+from procezo_assets.raw.encodings import narrow_encoding, transcode, wide_encoding
 from procezo_assets.raw.folder import leads_out
 from procezo_assets.raw.spreadsheets import is_spreadsheet, write_sheet
 from procezo_assets.raw.unpacking import PIECE, Room
@@ -49,14 +49,7 @@ _PACKED: dict[str, tuple[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # .xls, and .xlsx under a password
-_BOMS = {
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 _DAMAGE = (None, errno.EINVAL)  # a library's own, or a place before the file's start
-_SIGNS_OF_UTF16 = 16  # fewer bytes say nothing
 
 
 class OpenedRaw:
@@ -230,16 +223,16 @@ def _opened(path: Path, stream: IO[bytes], scratch: Path, params: ParseParameter
         file = made
     content = _hash(file) if containers else None
     declared = params.encoding
-    encoding = _wide_encoding(_head(file), declared)
+    encoding = wide_encoding(_head(file), declared)
     if encoding:
         sha256 = sha256 or _hash(stream)
         with file:
             made = _temporary(scratch)
             with _closed_on_error(made):
-                _transcode(file, made, encoding)
+                transcode(file, made, encoding)
         file = made
     head = _head(file)
-    codec = "utf-8" if encoding else declared or _narrow_encoding(head, params)
+    codec = "utf-8" if encoding else declared or narrow_encoding(head, params)
     return OpenedRaw(
         path,
         file,
@@ -358,50 +351,3 @@ def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
             "archive_password", f"raw file {path} is under a password", "unpack it in its folder"
         )
     return members[0]
-
-
-def _wide_encoding(head: bytes, declared: str | None) -> str | None:
-    """The encoding, where its bytes cannot be cut at line ends as they are."""
-    if declared:
-        probe: Any = bytes(range(256))
-        ascii_bytes = bytes(range(128))
-        one_byte_each = len(probe.decode(declared, errors="replace")) == len(probe)
-        plain = ascii_bytes.decode(declared, errors="replace") == ascii_bytes.decode()
-        is_utf8 = codecs.lookup(declared).name in {"utf-8", "ascii", "utf-8-sig"}
-        return None if is_utf8 or (one_byte_each and plain) else declared
-    for bom, encoding in _BOMS.items():
-        # without a NUL it is two stray bytes before something else
-        if head.startswith(bom) and b"\0" in head:
-            return encoding
-    if len(head) >= _SIGNS_OF_UTF16:
-        even, odd = head[0::2].count(0), head[1::2].count(0)
-        most = len(head) * 2 // 5
-        if odd > most and not even:
-            return "utf-16-le"
-        if even > most and not odd:
-            return "utf-16-be"
-    return None
-
-
-def _narrow_encoding(head: bytes, params: ParseParameters) -> str:
-    """UTF-8; or what Windows writes, in a file with a header where UTF-8 makes no sense."""
-    if params.format == "kv_csv":
-        return "utf-8"
-    text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(head)
-    broken = text.count("\ufffd")
-    if not broken or 2 * broken <= sum(character > "\x7f" for character in text):
-        return "utf-8"
-    windows = any(0x80 <= byte < 0xA0 for byte in head)  # noqa: PLR2004 - C1, unused in Latin-1
-    try:
-        head.decode("cp1252")
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "cp1252" if windows else "latin-1"
-
-
-def _transcode(source: IO[bytes], target: IO[bytes], encoding: str) -> None:
-    source.seek(0)
-    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-    while piece := source.read(PIECE):
-        target.write(decoder.decode(piece).encode(errors="replace"))
-    target.write(decoder.decode(b"", final=True).encode(errors="replace"))

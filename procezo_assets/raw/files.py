@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-from procezo_assets.datasets import NAME_BYTES
+from procezo_assets.file_names import NAME_BYTES
 from procezo_assets.harmless import steers
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.treatments.parse import ParseParameters

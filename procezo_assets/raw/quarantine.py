@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import polars as pl
 
-from procezo_assets.datasets import NAME_BYTES, Dataset, cut_to_bytes, temporary_path
+from procezo_assets.datasets import Dataset
+from procezo_assets.file_names import NAME_BYTES, cut_to_bytes, temporary_path
 from procezo_assets.raw.files import RawFile
 
 _GROUP_BYTES = 16 * 1024**2

@@ -16,8 +16,8 @@ import polars as pl
 from filelock import FileLock, Timeout
 from pydantic import Field, field_validator, model_validator
 
-from procezo_assets.datasets import NAME_BYTES, cut_to_bytes
 from procezo_assets.errors import PartitionError, StoreError
+from procezo_assets.file_names import NAME_BYTES, cut_to_bytes
 from procezo_assets.parameters import Instant, Parameters
 from procezo_assets.stores.export_columns import ExportColumn, exported, joined
 from procezo_assets.stores.loads import Loaded, StageInput

@@ -14,8 +14,9 @@ from typing import Any
 
 import polars as pl
 
-from procezo_assets.datasets import PartKey, part_files, temporary_path
+from procezo_assets.datasets import PartKey, part_files
 from procezo_assets.errors import PartitionError
+from procezo_assets.file_names import temporary_path
 from procezo_assets.stores.column_units import schema_with_units
 
 _FOOTER_KEY = "procezo"

@@ -300,19 +300,20 @@ def parse(rows: Frame, params: ParseParameters) -> dict[str, Treated]:
     keys = [column.removeprefix("key:") for column in rows.columns if column.startswith("key:")]
     for name, domain in params.domains.items():
         removed: dict[str, dict[str, int]] = {}
-        columns: list[pl.Series] = [rows["ts"]]
+        columns: dict[str, pl.Series] = {"ts": rows["ts"]}
         for key in domain.order([key for key in keys if params.domain_of(key) == name]):
             values, reasons = read_numbers(rows[f"key:{key}"], dtype=domain.dtype)
             column = domain.column_of(key)
-            if any(column == other.name for other in columns):
+            if column in columns:
                 raise ParameterError(
                     f"domain '{name}': '{key}' is renamed to '{column}', which is a column already",
                     "rename it to something else",
                 )
-            columns.append(values.alias(column))
+            columns[column] = values.alias(column)
             for reason, count in reasons.items():
                 removed.setdefault(reason, {})[column] = count
-        treated[name] = Treated({None: pl.DataFrame(columns)}, values_removed=removed)
+        frame = pl.DataFrame(list(columns.values()))
+        treated[name] = Treated({None: frame}, values_removed=removed)
     return treated
 
 
