@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
+
+from procezo_assets.errors import PartitionError
+from procezo_assets.harmless import harmless
 
 KEY_COLUMN_PREFIX = "key:"
 
 # Lines of one signature have the same keys at the same places, so their fields are cut by position.
 # The few lines of rare signatures go through one regular expression a key instead.
 _SIGNATURES_BY_POSITION = 32
+
+# Of more keys, their expressions take hours to go through lines that are as long.
+_KEYS_BY_EXPRESSION = 200
+
+# Each becomes a column of every row of its day: a file of some MB could name a million of them.
+_MOST_KEYS = 20_000
 
 # What all lines look like is told by one expression; the automaton of a longer one is slow.
 _LONGEST_EXPRESSION = 8000
@@ -122,6 +131,7 @@ def read_fields(
                 counts.unclaimed[key] += number
                 del places[key]
         places_of[signature] = places
+        refuse_too_many(keys)
     frequent = list(places_of)[:_SIGNATURES_BY_POSITION]
     pieces = [
         _cut_by_position(
@@ -134,7 +144,8 @@ def read_fields(
     ]
     rare = frame.filter(~pl.col("signature").cast(pl.String).is_in(frequent))
     if rare.height:
-        pieces.append(_cut_by_expression(rare, list(keys), delimiter))
+        cut_rare = _cut_by_expression if len(keys) <= _KEYS_BY_EXPRESSION else _cut_by_pairs
+        pieces.append(cut_rare(rare, list(keys), delimiter))
     empty = pl.DataFrame(schema={"row": frame.schema["row"]})
     cut = pl.concat([empty, *pieces], how="diagonal").sort("row").drop("row")
     return cut, counts
@@ -264,3 +275,34 @@ def _cut_by_expression(group: pl.DataFrame, keys: list[str], delimiter: str) -> 
             for key in keys
         ),
     )
+
+
+def _cut_by_pairs(group: pl.DataFrame, keys: list[str], delimiter: str) -> pl.DataFrame:
+    """The same, in a time that grows with the length of the lines alone."""
+    pair = pl.col("rest").str.splitn(":", 2).struct
+    pairs = (
+        group.select("row", pl.col("rest").str.split(delimiter))
+        .explode("rest")
+        .select(
+            "row", key=pair.field("field_0").str.strip_chars(_BLANKS), value=pair.field("field_1")
+        )
+        .filter(pl.col("value").is_not_null() & pl.col("key").is_in(keys))
+        .unique(["row", "key"], keep="last")
+        .pivot("key", on_columns=keys, index="row", values="value")
+    )
+    cut = group.select("row").join(pairs, on="row", how="left", maintain_order="left")
+    return cut.rename({key: KEY_COLUMN_PREFIX + key for key in keys})
+
+
+def refuse_too_many(keys: Collection[str]) -> None:
+    """Refuse more columns than a day of a logger can have.
+
+    Raises:
+        PartitionError: Names what narrows them.
+    """
+    if len(keys) > _MOST_KEYS:
+        raise PartitionError(
+            f"lines of one day have more than {_MOST_KEYS:,} keys that domains take, such as "
+            f"{harmless(next(iter(keys))[:40])!r}",
+            "let domains take fewer of them, or move the file out of 00_raw",
+        )
