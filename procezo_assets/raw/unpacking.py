@@ -11,10 +11,15 @@ from procezo_assets.errors import DialectError, RawFileError
 PIECE = 1024**2
 # Lines of a logger that stands still, twelve zeros and the time, are 30 times smaller as gzip and
 # 173 times as xz; bytes that are all alike are 1,000 and 7,000 times smaller.
-_MOST_RATIO = 200
+MOST_RATIO = 200
 _ALWAYS = 256 * 1024**2
 _ROOM_LEFT = 64 * 1024**2
 _ROOM_ASKED_EVERY = 64 * 1024**2
+
+
+def most_unpacked(size: int) -> int:
+    """How many bytes may become of a packed file of so many."""
+    return max(_ALWAYS, MOST_RATIO * size)
 
 
 class Room:
@@ -28,7 +33,7 @@ class Room:
 
     def __init__(self, path: Path, size: int, scratch: Path) -> None:
         self.path = path
-        self._most = max(_ALWAYS, _MOST_RATIO * size)
+        self._most = most_unpacked(size)
         self._scratch = scratch
         self._written = 0
         self._asked_at = 0
@@ -46,7 +51,7 @@ class Room:
                 raise DialectError(
                     "archive_bomb",
                     f"raw file {self.path} unpacks to more than {self._most // 1024**2:,} MB, "
-                    f"{_MOST_RATIO} times its size",
+                    f"{MOST_RATIO} times its size",
                     "if these are data, unpack it in its folder",
                 )
             if self._written - self._asked_at > _ROOM_ASKED_EVERY:

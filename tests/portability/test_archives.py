@@ -425,7 +425,7 @@ def test_other_formats_and_wrong_manifests_are_refused(home, flow, empty):
     assert "manifest is damaged" in trial(kind="backup")
     assert "manifest is damaged" in trial(members={"dataset/x": {"size": -1, "sha256": "0"}})
     huge = {"dataset/x": {"size": 10**18, "sha256": "0" * 64}}
-    assert "bytes are to be unpacked" in trial(members=huge)
+    assert "bytes, more than 200 times its size; if these are data" in trial(members=huge)
 
 
 def test_a_bomb_is_not_unpacked(home, flow, empty, monkeypatch):
@@ -440,6 +440,18 @@ def test_a_bomb_is_not_unpacked(home, flow, empty, monkeypatch):
     remade(path, bomb)
     assert path.stat().st_size < 5_000_000
     assert "holds more than its manifest says" in refused(empty, path)
+
+
+def test_a_manifest_that_unpacks_to_half_a_gigabyte_is_not_read(home, flow, empty):
+    path = export(home, flow).path
+    remade(path, with_manifest(created="x" * 40_000_000))
+    assert "manifest unpacks to more than a manifest can" in refused(empty, path)
+
+
+def test_what_does_not_fit_on_the_disk_is_not_unpacked(home, flow, empty, monkeypatch):
+    path = export(home, flow).path
+    monkeypatch.setattr(importing, "_ROOM_LEFT", 1 << 60)
+    assert "bytes are to be unpacked, and" in refused(empty, path)
 
 
 # the catalog
