@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import stat
+import shlex
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from procezo_assets.errors import DatasetError, did_you_mean
+from procezo_assets.file_names import NAME_BYTES
+from procezo_assets.harmless import steers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,13 +78,23 @@ class Home:
         if not dataset.raw.is_dir():
             raise DatasetError(
                 f"there is no dataset '{name}' under {self.datasets}",
-                did_you_mean(name, self.dataset_names()) + f" (procezo init {name} makes it)",
+                did_you_mean(name, self.dataset_names())
+                + f" (procezo init {shlex.quote(name)} makes it)",
             )
         return dataset
 
     def dataset_names(self) -> list[str]:
         """List the datasets on disk: every folder above a `00_raw/`, by its path, sorted."""
-        return sorted(self._find_datasets(self.datasets, ""))
+        return sorted(filter(is_dataset_name, self._find_datasets(self.datasets, "")))
+
+    def refused_names(self) -> list[str]:
+        """List the folders above a `00_raw/` that no command takes, as of their names."""
+        found = self._find_datasets(self.datasets, "")
+        return sorted(
+            name
+            for name in found
+            if not is_dataset_name(name) and not any(s.startswith(".") for s in name.split("/"))
+        )
 
     def matching_datasets(self, patterns: Iterable[str]) -> list[str]:
         """List the datasets on disk that one of the patterns names.
@@ -102,11 +114,11 @@ class Home:
                 entries = [entry for entry in found if _is_folder(entry)]
         except OSError:  # gone, or nobody's business: no dataset of ours
             return
-        if prefix and not is_dataset_name(prefix):
-            return  # also the end of links that go in circles
         if prefix and any(entry.name == RAW_FOLDER for entry in entries):
             yield prefix
             return
+        if prefix and not is_dataset_name(prefix):
+            return  # also the end of links that go in circles
         for entry in entries:
             yield from self._find_datasets(
                 folder / entry.name, f"{prefix}/{entry.name}" if prefix else entry.name
@@ -318,44 +330,11 @@ def _stored(entry: os.DirEntry[str]) -> StoredFile | None:
     return StoredFile(entry.path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
-def raw_files(dataset: Dataset) -> list[Path]:
-    """List a dataset's raw files at any depth, sorted by their path; hidden ones are left out.
-
-    What cannot be read is listed too, so that reading it fails instead of passing for nothing: a
-    folder that cannot be opened, a link whose target is gone. Links to folders are followed.
-    """
-    found: list[Path] = []
-    entered: set[str] = set()
-
-    def cannot_open(error: OSError) -> None:
-        if Path(error.filename) != dataset.raw or dataset.raw.exists():
-            found.append(Path(error.filename))
-
-    for folder, subfolders, names in os.walk(dataset.raw, onerror=cannot_open, followlinks=True):
-        real = str(Path(folder).resolve())
-        if real in entered:  # a link back up
-            subfolders.clear()
-            continue
-        entered.add(real)
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        found += [Path(folder, name) for name in names if not name.startswith(".")]
-    return sorted(path for path in found if not _is_special(path))
-
-
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link that leads nowhere, or in a circle
         return False
-
-
-def _is_special(path: Path) -> bool:
-    """Whether a path is a pipe, a socket or a device, which nothing can be read from for good."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def identifier(name: str) -> str:
@@ -374,6 +353,8 @@ def is_dataset_name(name: str) -> bool:
     segments = name.split("/")
     return len(name) <= 200 and all(  # noqa: PLR2004 - partition keys and paths stay in their limits
         _DATASET_SEGMENT.fullmatch(segment)
+        and not steers(segment)
+        and len(segment.encode()) <= NAME_BYTES
         and segment == segment.strip()
         and not segment.startswith(".")
         and segment != RAW_FOLDER

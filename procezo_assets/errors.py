@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
+from procezo_assets.harmless import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -32,9 +34,7 @@ _ITS_END = 200
 
 def _one_line(text: str) -> str:
     """What any terminal and log can hold: names out of files may be long, or no text at all."""
-    line = " ".join(text.split())
-    if not line.isprintable():
-        line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    line = harmless(" ".join(text.split()))
     if len(line) <= _LONGEST:
         return line
     return f"{line[: _LONGEST - _ITS_END]} … {line[-_ITS_END:]}"

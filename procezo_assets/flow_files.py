@@ -14,15 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from procezo_assets.datasets import QUARANTINE_FOLDER, RAW_FOLDER, Home, check_dataset_name
 from procezo_assets.errors import FlowError, ProcezoError, did_you_mean
 from procezo_assets.flows import RAW_STAGE, Arrivals, Flow, FlowSet, Schedule, Stage
-from procezo_assets.parameters import parameter_names, read_json, validated
+from procezo_assets.parameters import parameter_names, validated
+from procezo_assets.strict_json import read_small_file, strict_json
 from procezo_assets.treatments.model import BUILT_IN, Treatment
 from procezo_assets.treatments.parse import ParseParameters
 from procezo_assets.treatments.registry import Registry
 
 DEFAULT_START = date(2020, 1, 1)
 
-_FLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_OUTPUT = re.compile(r"(?:[0-9]+_)?([A-Za-z][A-Za-z0-9_-]*)")
+_FLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_OUTPUT = re.compile(r"(?:[0-9]{1,9}_)?([A-Za-z][A-Za-z0-9_-]{0,99})")
 
 
 class StepDeclaration(BaseModel):
@@ -123,7 +124,7 @@ def read_flow(path: Path, registry: Registry) -> Flow:
         FlowError: Names file, step, parameter and the nearest valid name.
     """
     try:
-        values = read_json(path.read_bytes())
+        values = strict_json(read_small_file(path))
     except OSError as error:
         raise FlowError(f"{path.name} cannot be read: {error.strerror}") from None
     except ValueError as error:

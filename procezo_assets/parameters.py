@@ -120,26 +120,6 @@ Instant = Annotated[
 ]
 
 
-def read_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever a person wrote
-    """Read JSON that a person wrote.
-
-    Args:
-        text: What was written.
-
-    Raises:
-        ValueError: Where it is none, is nested too deep, or holds half of a character (an escaped
-            surrogate), which no file and no database takes.
-    """
-    try:
-        values = json.loads(text)
-        json.dumps(values, ensure_ascii=False).encode()
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-    except UnicodeEncodeError as error:
-        raise ValueError(f"it holds half of a character: {error.object[error.start]}") from None
-    return values
-
-
 def validated(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
     """Validate values against a model.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from procezo_assets.harmless import harmless
 from procezo_assets.ledger import Ledger
 from procezo_assets.raw.device_day import DeviceDay
 from procezo_assets.raw.kv_csv import KEY_COLUMN_PREFIX
@@ -22,6 +23,7 @@ from procezo_assets.treatments.treated import Treated
 NULL_VALUE = "null_value"
 
 _KEYS_NAMED = 20
+_KEY_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -76,24 +78,26 @@ def field_warnings(device: str, device_day: DeviceDay) -> Iterator[str]:
     met = device_day.fields
     if met.unclaimed:
         some = sorted(met.unclaimed.items())[:_KEYS_NAMED]
-        named = ", ".join(f"{key} ({count})" for key, count in some)
+        named = ", ".join(f"{harmless(key[:_KEY_SHOWN])} ({count})" for key, count in some)
         more = len(met.unclaimed) - len(some)
         yield f"{device}: keys that no domain takes: {named}" + (
             f" and {more} more" if more > 0 else ""
         )
     if met.repeated:
-        yield f"{device}: {met.repeated} repeated keys in a line, the last of each was taken"
+        some_keys = "key" if met.repeated == 1 else "keys"
+        yield f"{device}: {met.repeated} repeated {some_keys} in a line, the last of each was taken"
     if met.without_colon:
-        yield f"{device}: {met.without_colon} fields without a colon"
+        some_fields = "field" if met.without_colon == 1 else "fields"
+        yield f"{device}: {met.without_colon} {some_fields} without a colon"
 
 
 def _with_null_values(
     treated: Treated, nulls: Mapping[str, int], params: ParseParameters, domain: str
 ) -> Treated:
     """Count fields that stand for no value, which were null before the treatment saw them."""
-    rename = params.domains[domain].rename
+    claimed = params.domains[domain]
     counts = {
-        rename.get(key, key): count
+        claimed.column_of(key): count
         for key, count in sorted(nulls.items())
         if params.domain_of(key) == domain
     }
@@ -137,8 +141,10 @@ def _counts(rows: pl.DataFrame, parsed: Treated) -> dict[str, Any]:
 def _units(
     units: Mapping[str, str], params: ParseParameters, domain: str, columns: Collection[str]
 ) -> dict[str, str]:
-    rename = params.domains[domain].rename
+    claimed = params.domains[domain]
     named = {
-        rename.get(key, key): unit for key, unit in units.items() if params.domain_of(key) == domain
+        claimed.column_of(key): unit
+        for key, unit in units.items()
+        if params.domain_of(key) == domain
     }
     return {column: named[column] for column in columns if column in named}

@@ -6,6 +6,7 @@ raw files, the fits and the dialect. What does not: what differs in a file (`com
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -251,7 +252,7 @@ class Verification:
             )
 
     def _remedy(self, day: date, *, stale: bool) -> str:
-        command = f"procezo flow {self.flow.name} --dataset '{self.dataset.name}'"
+        command = f"procezo flow {self.flow.name} --dataset {shlex.quote(self.dataset.name)}"
         if stale:
             return f"it is stale; make it again with: {command} --last"
         return (

@@ -15,7 +15,6 @@ from procezo_assets.datasets import (
     is_dataset_name,
     matches_pattern,
     part_files,
-    raw_files,
     stage_days,
 )
 from procezo_assets.errors import DatasetError
@@ -215,16 +214,6 @@ def test_a_folder_of_a_day_that_is_none_takes_nothing_down(tmp_path):
     touch(tmp_path / "domain=x" / "day=2026-02-30" / "a.parquet")
 
     assert stage_days(tmp_path) == [DAY]
-
-
-def test_raw_files_at_any_depth(home):
-    dataset = home.dataset("DS")
-    assert raw_files(dataset) == []
-    for name in ("b.csv", "a/c.csv", "a/.x", ".y/z.csv", "a/d/e"):
-        touch(dataset.raw / name)
-
-    found = [path.relative_to(dataset.raw).as_posix() for path in raw_files(dataset)]
-    assert found == ["a/c.csv", "a/d/e", "b.csv"]
 
 
 def test_paths_of_a_dataset(home):

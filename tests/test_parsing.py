@@ -58,3 +58,14 @@ def test_words_for_no_value_are_counted_under_the_name_that_the_flow_gives(lab):
     assert event.ledger.values_removed == {"null_value": {"t": 2}}
     # an empty field is no field
     assert (event.ledger.values_in, event.ledger.values_out) == (5, 3)
+
+
+def test_one_odd_field_is_told_in_the_singular(lab):
+    lab.raw(f"x_pil-90_{D1}.csv", f"{D1}T10:00:00Z;m0:1;x\n")
+    lab.raw(f"x_pil-91_{D1}.csv", f"{D1}T10:00:00Z;m0:1;m0:2;x;y\n")
+    (event,) = done(lab.run_well(lab.flow(PARSE), D1)).values()
+    assert event.warnings == (
+        "pil-90: 1 field without a colon",
+        "pil-91: 1 repeated key in a line, the last of each was taken",
+        "pil-91: 2 fields without a colon",
+    )

@@ -10,6 +10,7 @@ import click
 
 from procezo_assets.errors import ProcezoError, did_you_mean
 from procezo_assets.garbage import end_at_once, kept_for_good
+from procezo_assets.harmless import harmless
 
 INTERRUPTED = 130
 
@@ -113,5 +114,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"procezo: {message}", err=True)
+    click.echo(f"procezo: {harmless(message)}", err=True)
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from procezo_assets.cli.output import size_text
 from procezo_assets.cli.progress import progress_bar
 from procezo_assets.datasets import Home
 from procezo_assets.flows import Flow, FlowSet
+from procezo_assets.harmless import harmless
 from procezo_assets.portability.exporting import default_name, export_dataset, size_of
 from procezo_assets.portability.importing import Imported, import_dataset, later_reading
 from procezo_assets.portability.manifest import ArchiveError
@@ -43,7 +45,7 @@ def export(*, dataset: str, with_stages: bool, output: Path | None) -> None:
             advance=advance,
         )
     for warning in done.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(harmless(f"warning: {warning}"), err=True)
     counts = ", ".join(
         f"{n:,} {name.replace('_', ' ')}" for name, n in done.manifest.counts.items()
     )
@@ -74,7 +76,7 @@ def import_(*, file: Path, replace_flows: bool) -> None:
         f"dataset '{name}': {counts.get('raw_files', 0):,} raw files{results}, checksums right"
     )
     for placed in done.placed:
-        click.echo(f"restored {placed}")
+        click.echo(harmless(f"restored {placed}"))
     _, flows = load(home)
     for error in flows.problems.values():
         click.echo(f"flow left out: {error}", err=True)
@@ -82,13 +84,14 @@ def import_(*, file: Path, replace_flows: bool) -> None:
     told = [(flow, line) for flow in chosen for line in _read_again(home, done, flow)]
     last = " --last" if done.manifest.with_stages else ""
     for flow in chosen:
-        click.echo(f"next: procezo flow {flow.name} --dataset '{name}'{last}")
+        click.echo(f"next: procezo flow {flow.name} --dataset {shlex.quote(name)}{last}")
     if told:
         flow, line = told[0]
         raise ArchiveError(
             f"dataset '{name}' was restored whole, but flow '{flow.name}' reads {len(told)} things "
             f"differently here: {line}",
-            f"it was exported with version {done.manifest.project}; see procezo ledger '{name}'",
+            f"it was exported with version {done.manifest.project}; see procezo ledger "
+            f"{shlex.quote(name)}",
         )
 
 

@@ -11,6 +11,7 @@ from procezo_assets.cli.output import print_json
 from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
+from procezo_assets.harmless import harmless
 from procezo_assets.parameters import plain_secrets
 from procezo_assets.settings import load_settings
 from procezo_assets.templates import lacking
@@ -33,6 +34,10 @@ def check(flows: tuple[str, ...], output_format: str) -> None:
     else:
         wanted = list(found.flows.values())
     warnings = [warning for flow in wanted for warning in _warnings(flow, flow.datasets(home))]
+    warnings += [
+        f"datasets/{name} is left out: it has a name that no dataset can have; rename the folder"
+        for name in home.refused_names()
+    ]
     warnings += _instance_warnings(home)
     if output_format == "json":
         print_json(
@@ -46,7 +51,7 @@ def check(flows: tuple[str, ...], output_format: str) -> None:
         for flow in wanted:
             click.echo(f"{flow.name}: {len(flow.stages)} stages, right")
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(harmless(f"warning: {warning}"), err=True)
     if len(problems) > 1:
         for error in problems.values():
             click.echo(str(error), err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ def delete(*, dataset: str, keep_raw: bool, keep_databases: bool, yes: bool) -> 
         click.echo(f"flow left out, what it loaded stays: {error}", err=True)
     _print(removal)
     if not yes:
-        click.echo(f"to keep a copy: procezo export '{dataset}' --with-stages", err=True)
+        click.echo(f"to keep a copy: procezo export {shlex.quote(dataset)} --with-stages", err=True)
         if not click.confirm("Delete all this for good?", default=False, err=True):
             raise click.ClickException("nothing was deleted")
     remove_dataset(removal, partial(_forget_partitions, home, chosen, dataset))

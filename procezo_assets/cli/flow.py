@@ -19,6 +19,7 @@ from procezo_assets.errors import (
 )
 from procezo_assets.flows import Flow
 from procezo_assets.garbage import kept_for_good
+from procezo_assets.harmless import harmless
 from procezo_assets.plans import Plan, Planner
 from procezo_assets.raw.kept import blocks_shared
 
@@ -217,7 +218,7 @@ def print_outcomes(
         print_table(columns, rows, title=f"{plan.dataset}, run {outcome.run_id[:8]}")
         for stage in outcome.stages:
             for warning in stage.warnings:
-                click.echo(f"warning, {stage.stage}: {warning}", err=True)
+                click.echo(harmless(f"warning, {stage.stage}: {warning}"), err=True)
 
 
 def datasets_of(home: Home, flow: Flow, asked: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import date
 from typing import Any
 
@@ -11,8 +12,8 @@ from procezo_assets.datasets import Home
 from procezo_assets.errors import FlowError, did_you_mean
 from procezo_assets.flow_files import load_flows
 from procezo_assets.flows import Flow, FlowSet
-from procezo_assets.parameters import read_json
 from procezo_assets.settings import load_settings
+from procezo_assets.strict_json import strict_json
 from procezo_assets.treatments.registry import Registry, load_registry
 
 format_option = click.option(
@@ -54,7 +55,7 @@ class JsonObject(click.ParamType[dict[str, Any]]):
         if isinstance(value, dict):
             return value
         try:
-            parsed = read_json(str(value))
+            parsed = strict_json(str(value))
         except ValueError as error:
             self.fail(f"it is no JSON: {error}", param, ctx)  # it may hold a password
         if not isinstance(parsed, dict):
@@ -96,7 +97,7 @@ def reading_flows(flows: FlowSet, dataset: str, name: str | None) -> list[Flow]:
     if not reading:
         raise FlowError(
             f"no flow reads the raw files of dataset '{dataset}'",
-            f'name it in the "datasets" of one, or make one: procezo init {dataset}',
+            f'name it in the "datasets" of one, or make one: procezo init {shlex.quote(dataset)}',
         )
     return list(reading.values())
 

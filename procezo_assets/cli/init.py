@@ -10,8 +10,10 @@ from typing import Any
 import click
 
 from procezo_assets.cli.home import JsonObject, current_home, load
-from procezo_assets.datasets import Dataset, raw_files
+from procezo_assets.datasets import Dataset
 from procezo_assets.errors import DatasetError, FlowError
+from procezo_assets.harmless import harmless
+from procezo_assets.raw.folder import find_files
 from procezo_assets.templates import place
 
 
@@ -81,12 +83,13 @@ def init(dataset: str, name: str | None, like: Path | None, given: dict[str, Any
     click.echo(f"{made.raw.relative_to(home.path)}")
     click.echo(f"{path.relative_to(home.path)}")
     for problem in problems:
-        click.echo(f"note: {problem}", err=True)
-    click.echo(_advice(name, like), err=True)
+        click.echo(harmless(f"note: {problem}"), err=True)
+    click.echo(harmless(_advice(name, like)), err=True)
 
 
 def _first_raw_file(dataset: Dataset) -> Path | None:
-    return next(iter(raw_files(dataset)), None)
+    found = find_files(dataset.raw).files
+    return Path(found[min(found)].path) if found else None
 
 
 def _fitting(

@@ -10,6 +10,7 @@ import click
 
 from procezo_assets.cli.home import JsonObject, format_option
 from procezo_assets.cli.output import counts_text, print_json, print_table, size_text
+from procezo_assets.harmless import harmless
 
 if TYPE_CHECKING:
     import polars as pl
@@ -69,7 +70,7 @@ def inspect(file: Path, given: dict[str, Any], output_format: str) -> None:
 def _print_text(file: Path, found: Inspection, dialect: dict[str, Any]) -> None:
     counts = found.counts
     kind = [found.dialect.logger, found.dialect.container]
-    click.echo(", ".join([f"{file}: {size_text(counts.size)}", *filter(None, kind)]))
+    click.echo(harmless(", ".join([f"{file}: {size_text(counts.size)}", *filter(None, kind)])))
     reasons = f" ({counts_text(counts.quarantined)})" if counts.quarantined else ""
     click.echo(
         f"{counts.lines:,} lines: {counts.rows:,} rows, {counts.header:,} header, "
@@ -90,7 +91,7 @@ def _print_text(file: Path, found: Inspection, dialect: dict[str, Any]) -> None:
         ],
     )
     for problem in found.problems:
-        click.echo(f"- {problem}")
+        click.echo(harmless(f"- {problem}"))
 
 
 def _first_values(preview: pl.DataFrame, column: str) -> str:

@@ -9,7 +9,8 @@ import click
 
 from procezo_assets.cli.home import current_home, format_option, load
 from procezo_assets.cli.output import print_json, print_table
-from procezo_assets.datasets import raw_files
+from procezo_assets.harmless import harmless
+from procezo_assets.raw.folder import find_files
 from procezo_assets.treatments.model import Treatment
 from procezo_assets.treatments.registry import load_registry
 
@@ -47,7 +48,7 @@ def treatments(output_format: str) -> None:
     """List the treatments that flows can name."""
     registry = load_registry(current_home())
     for name, error in registry.problems.items():
-        click.echo(f"treatment '{name}' left out: {error}", err=True)
+        click.echo(harmless(f"treatment '{name}' left out: {error}"), err=True)
     records = [
         {"treatment": one.name, "does": one.summary, "from": one.origin}
         for _, one in sorted(registry.treatments.items())
@@ -86,7 +87,7 @@ def datasets(output_format: str) -> None:
     records = [
         {
             "dataset": name,
-            "raw_files": len(raw_files(home.dataset(name))),
+            "raw_files": len(find_files(home.dataset(name).raw).files),
             "flows": [flow.name for flow in found.flows.values() if flow.takes_dataset(name)],
         }
         for name in home.dataset_names()
@@ -115,9 +116,9 @@ def describe(treatment: str, output_format: str) -> None:
             }
         )
         return
-    click.echo(f"{found.name}: {found.summary}")
+    click.echo(harmless(f"{found.name}: {found.summary}"))
     standard = f"{' or '.join(found.inputs) or 'any'} to {found.output or 'any'}"
-    click.echo(f"version {found.version}, {found.origin}; {standard}")
+    click.echo(harmless(f"version {found.version}, {found.origin}; {standard}"))
     print_table(
         ["parameter", "default", "meaning"],
         [

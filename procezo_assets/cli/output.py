@@ -13,12 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from procezo_assets.harmless import harmless, harmless_json
+
 _PIPED_WIDTH = 160
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Print JSON; instants in UTC with `Z`, a fraction only where not zero."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    click.echo(harmless_json(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
 
 
 def printable(text: str, *, longest: int = 80) -> str:
@@ -37,7 +39,8 @@ def print_table(
     console = Console()
     if not console.is_terminal:
         console.width = _PIPED_WIDTH
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    heading = Text(harmless(title)) if title else None
+    table = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", pad_edge=False)
     for place, column in enumerate(columns):
         values = [row[place] for row in rows]
         numeric = bool(values) and all(isinstance(v, int | float) for v in values if v != "")
@@ -69,7 +72,7 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    return str(value)
+    return "\n".join(map(harmless, str(value).split("\n")))
 
 
 def _plain(value: object) -> str:

@@ -20,6 +20,7 @@ from procezo_assets.cli.output import print_json, print_table, printable
 from procezo_assets.datasets import Dataset, Home
 from procezo_assets.errors import PartitionError
 from procezo_assets.flows import Flow
+from procezo_assets.harmless import harmless
 from procezo_assets.plans import Plan, Planner
 from procezo_assets.raw.quarantined import (
     lines_in_quarantine,
@@ -99,7 +100,7 @@ def _print(shown: dict[str, Any]) -> None:
                 reason["lines"],
                 reason["files"],
                 "\n".join(
-                    f"{one['file']}:{one['line']}: {printable(one['text'])}"
+                    f"{harmless(one['file'])}:{one['line']}: {printable(one['text'])}"
                     for one in reason["examples"]
                 ),
             ]
@@ -109,7 +110,7 @@ def _print(shown: dict[str, Any]) -> None:
     )
     for file in shown["files"]:
         if file["refused"]:
-            click.echo(f"{file['path']}: {file['refused']}")
+            click.echo(harmless(f"{file['path']}: {file['refused']}"))
 
 
 def _retry(home: Home, dataset: Dataset, flows: Sequence[Flow], output_format: str) -> None:

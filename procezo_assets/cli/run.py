@@ -11,6 +11,7 @@ from procezo_assets.cli.home import current_home, params_option
 from procezo_assets.cli.output import counts_text, print_table
 from procezo_assets.errors import PartitionError, ProcezoError
 from procezo_assets.folders import run_on_folders
+from procezo_assets.harmless import harmless
 from procezo_assets.pipeline import StageDone
 from procezo_assets.runs import DayFailed, StageLoaded
 from procezo_assets.treatments.registry import load_registry
@@ -55,7 +56,7 @@ def run(treatment: str, input_folder: Path, output_folder: Path, params: dict[st
         else:
             warnings = ()
         for warning in warnings:
-            click.echo(f"warning: {warning}", err=True)
+            click.echo(harmless(f"warning: {warning}"), err=True)
         if isinstance(event, DayFailed):
             failures.append(f"{event.day}: {event.reason}")
     print_table(

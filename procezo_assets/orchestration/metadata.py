@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 
 from procezo_assets.datasets import PartKey
+from procezo_assets.harmless import harmless, plain_markdown
 from procezo_assets.ledger import Ledger
 from procezo_assets.pipeline import StageDone
 from procezo_assets.plots import day_svg, most_changed_column
@@ -22,6 +23,8 @@ PLOT_DAYS = 31  # longer runs draw no plots: SQLite stores each byte nearly thre
 
 _PREVIEW_ROWS = 5
 _PREVIEW_COLUMNS = 8
+_CELL_CHARACTERS = 100
+_SCHEMA_COLUMNS = 1000
 
 Metadata = dict[str, Any]
 
@@ -74,7 +77,9 @@ def stage_metadata(done: StageDone, *, plot: bool) -> Metadata:
             ]
         )
     if done.warnings:
-        metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in done.warnings))
+        metadata["warnings"] = dg.MetadataValue.md(
+            "\n".join(f"- {plain_markdown(warning)}" for warning in done.warnings)
+        )
     if done.after:
         key, frame = max(done.after.items(), key=lambda item: (item[1].height, item[1].width))
         metadata["preview"] = dg.MetadataValue.md(_preview(key, frame))
@@ -88,12 +93,12 @@ def load_metadata(loaded: StageLoaded, day: date) -> Metadata:
     metadata: Metadata = {
         "dagster/partition_row_count": loaded.result.rows.get(day, 0),
         "rows_out": loaded.result.rows.get(day, 0),
-        "tables": dg.MetadataValue.md("\n".join(f"- `{name}`" for name in loaded.result.tables)),
+        "tables": dg.MetadataValue.md("\n".join(map(_as_code, loaded.result.tables))),
         "seconds_of_run": round(loaded.seconds, 3),
     }
     if loaded.result.warnings:
         metadata["warnings"] = dg.MetadataValue.md(
-            "\n".join(f"- {warning}" for warning in loaded.result.warnings)
+            "\n".join(f"- {plain_markdown(warning)}" for warning in loaded.result.warnings)
         )
     return metadata
 
@@ -102,6 +107,10 @@ def data_version(done: StageDone) -> str:
     """Hash a partition's files, so that Dagster knows whether a re-run changed anything."""
     hashes = "\n".join(sorted(file.sha256 for file in done.files.values()))
     return hashlib.sha256(hashes.encode()).hexdigest()[:32]
+
+
+def _as_code(name: str) -> str:
+    return "- `{}`".format(harmless(name).replace("`", "'"))
 
 
 def _counts(rows: Mapping[str, int], values: Mapping[str, int]) -> dg.JsonMetadataValue:
@@ -114,13 +123,17 @@ def _by_column(ledger: Ledger) -> dict[str, dict[str, int]]:
 
 def _preview(key: PartKey, frame: pl.DataFrame) -> str:
     shown = frame.head(_PREVIEW_ROWS).select(frame.columns[:_PREVIEW_COLUMNS])
-    lines = ["| " + " | ".join(shown.columns) + " |", "|" + "---|" * shown.width]
+    lines = [
+        "| " + " | ".join(map(_cell, shown.columns)) + " |",
+        "|" + "---|" * shown.width,
+    ]
     lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in shown.rows()]
     window = f", {key.window}" if key.window else ""
     more = frame.width - shown.width
     return "\n".join(
         [
-            f"{key.device}, {key.domain}{window}: first {shown.height} of {frame.height} rows"
+            f"{_cell(key.device)}, {key.domain}{window}: "
+            f"first {shown.height} of {frame.height} rows"
             + (f", {more} more columns" if more else ""),
             "",
             *lines,
@@ -135,7 +148,7 @@ def _cell(value: object) -> str:
         return f"{value:.6g}"
     if isinstance(value, datetime):
         return value.strftime("%H:%M:%S.%f").rstrip("0").rstrip(".")
-    return str(value).replace("|", "\\|")
+    return plain_markdown(str(value)[:_CELL_CHARACTERS])
 
 
 def _column_schema(frame: pl.DataFrame) -> dg.TableSchema:
@@ -144,8 +157,8 @@ def _column_schema(frame: pl.DataFrame) -> dg.TableSchema:
             dg.TableColumn("ts", "timestamp[us, UTC]"),
             dg.TableColumn("device", "string"),
             *(
-                dg.TableColumn(name, str(dtype).lower())
-                for name, dtype in frame.schema.items()
+                dg.TableColumn(harmless(name[:_CELL_CHARACTERS]), str(dtype).lower())
+                for name, dtype in list(frame.schema.items())[:_SCHEMA_COLUMNS]
                 if name != "ts"
             ),
         ]
@@ -171,4 +184,6 @@ def _plot(done: StageDone) -> Metadata:
     title = f"{key.device}, {done.day}"
     svg = day_svg(done.before[key], done.after[key], column, title=title)
     data = base64.b64encode(svg.encode()).decode()
-    return {"plot": dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{data})")}
+    return {
+        "plot": dg.MetadataValue.md(f"![{plain_markdown(title)}](data:image/svg+xml;base64,{data})")
+    }

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from procezo_assets.dataset_use import in_use
-from procezo_assets.datasets import RAW_FOLDER, Dataset, Home, raw_files
+from procezo_assets.datasets import RAW_FOLDER, Dataset, Home
 from procezo_assets.flows import Flow
 from procezo_assets.portability.manifest import (
     CATALOG,
@@ -33,6 +34,7 @@ from procezo_assets.portability.secrets import without_secrets
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.raw.fixed import DIALECT_FILE
+from procezo_assets.raw.folder import find_files, leads_out
 from procezo_assets.raw.gone import GONE_FILE, GoneFiles
 from procezo_assets.stores.loads import RECORD
 from procezo_assets.stores.replacing import sync, temporary_beside
@@ -91,7 +93,8 @@ def export_dataset(
     """Write a dataset's archive: its raw files, flows, treatments, fits and catalog rows.
 
     Members are sorted and carry the times of their files, so that two archives of the same files
-    differ in nothing but when they were made. Links are stored as the files they point to.
+    differ in nothing but when they were made. Links are stored as the files they point to; one that
+    leads elsewhere is refused, as what is there may be nobody's to give away.
 
     Args:
         dataset: The dataset.
@@ -101,7 +104,8 @@ def export_dataset(
         advance: Told of the bytes done; all bytes are gone through twice.
 
     Raises:
-        ArchiveError: Where the archive exists, or a file changes while it is read.
+        ArchiveError: Where the archive exists, a file changes while it is read, or a link leads
+            out of its folder.
     """
     if output.exists():
         raise ArchiveError(f"{output} exists", "name another file with --output, or move it away")
@@ -204,7 +208,8 @@ def _pieces(
 
 def _dataset_files(dataset: Dataset, *, with_stages: bool) -> Iterator[tuple[str, Path]]:
     """The files of a dataset that go along, each with its path under the dataset's folder."""
-    for path in raw_files(dataset):
+    for found in find_files(dataset.raw).files.values():
+        path = _within(Path(found.path), dataset.raw)
         yield path.relative_to(dataset.path).as_posix(), path
     for folder in sorted(dataset.path.iterdir()):
         if folder.name == RAW_FOLDER or folder.name.startswith(".") or not folder.is_dir():
@@ -214,7 +219,17 @@ def _dataset_files(dataset: Dataset, *, with_stages: bool) -> Iterator[tuple[str
             relative = path.relative_to(dataset.path)
             hidden = any(part.startswith(".") for part in relative.parts)
             if path.is_file() and not hidden and path.name not in _STAYS:
-                yield relative.as_posix(), path
+                yield relative.as_posix(), _within(path, dataset.path)
+
+
+def _within(path: Path, folder: Path) -> Path:
+    """A path that no link leads out of its folder."""
+    if leads_out(path, os.path.realpath(folder)):
+        raise ArchiveError(
+            f"{path} is a link that leads out of {folder}",
+            "put the file itself there, or remove it",
+        )
+    return path
 
 
 def _inputs(folder: Path) -> Iterator[Path]:
@@ -238,7 +253,7 @@ def _treatments(home: Home, flows: list[Flow]) -> Iterator[_Piece]:
             ours = not any(p.startswith(".") or p == "__pycache__" for p in relative.parts)
             if path.is_file() and ours:
                 name = f"{TREATMENTS}/{relative.as_posix()}"
-                yield _Piece(name, path, path.stat().st_mtime)
+                yield _Piece(name, _within(path, home.treatments), path.stat().st_mtime)
 
 
 def _catalog_rows(dataset: Dataset, flows: list[Flow]) -> _CatalogRows:

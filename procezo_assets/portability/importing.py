@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import os
+import shlex
 import shutil
 import tarfile
 import zlib
@@ -30,11 +31,15 @@ from procezo_assets.portability.manifest import (
     Manifest,
     read_manifest,
 )
+from procezo_assets.raw.unpacking import MOST_RATIO, most_unpacked
 from procezo_assets.scratch import scratch_folder
 from procezo_assets.stores.replacing import write_atomically
 
 _READ_AT_ONCE = 1 << 20
-_MANIFEST_BYTES = 512 * 1024**2  # of more than a million files
+# of more than a million files; half of each entry is a checksum, which packs to no less than half
+_MANIFEST_BYTES = 512 * 1024**2
+_MANIFEST_RATIO = 20
+_SMALL_MANIFEST = 16 * 1024**2
 _HEADER_BYTES = 16 * 1024  # of one member: its header, a long name, what fills its last block
 _ROOM_LEFT = 64 * 1024**2
 _LATEST = 2**32  # seconds since 1970
@@ -98,7 +103,9 @@ def import_dataset(
     """
     with scratch_folder(home.datasets, "import") as scratch:
         with _damage_told(archive), _opened(archive, advance) as stream:
-            manifest = _unpack(archive, stream, scratch, lambda found: _refuse(home, found))
+            manifest = _unpack(
+                archive, stream, scratch, lambda found: _refuse(home, archive, found)
+            )
         changed = _changed(home, scratch, replace=replace_flows)
         catalog: dict[str, dict[str, Reading]] = {}
         if CATALOG in manifest.members:
@@ -122,13 +129,20 @@ def _place(path: Path, data: bytes) -> None:
         shutil.copymode(before, path)  # a password may be put back into it
 
 
-def _refuse(home: Home, manifest: Manifest) -> None:
+def _refuse(home: Home, archive: Path, manifest: Manifest) -> None:
     """Refuse an archive whose dataset has no place here, before anything is unpacked."""
+    if manifest.size > most_unpacked(archive.stat().st_size):
+        raise ArchiveError(
+            f"{archive.name} unpacks to {manifest.size:,} bytes, more than {MOST_RATIO} times its "
+            "size",
+            "if these are data, unpack it with tar and move its folders into place",
+        )
     dataset = home.dataset(manifest.dataset)
     if dataset.path.exists() or dataset.path.is_symlink():
         raise ArchiveError(
             f"the dataset '{manifest.dataset}' exists under {home.datasets}",
-            f"procezo delete '{manifest.dataset}' removes it, or import into another home",
+            f"procezo delete {shlex.quote(manifest.dataset)} removes it, or import into another "
+            "home",
         )
     for folder in dataset.path.parents:
         if folder == home.datasets:
@@ -277,13 +291,20 @@ class _Bounded(io.RawIOBase):
         self._file = file
         self._advance = advance
         self._left = _MANIFEST_BYTES
+        self._is_manifest = True
 
     def allow(self, size: int) -> None:
         self._left = size
+        self._is_manifest = False
 
     def read(self, size: int = -1) -> bytes:
         data = self._unpacked.read(size)
         self._left -= len(data)
+        unpacked = _MANIFEST_BYTES - self._left
+        if self._is_manifest and unpacked > max(
+            _SMALL_MANIFEST, _MANIFEST_RATIO * self._file.tell()
+        ):
+            raise tarfile.ReadError("its manifest unpacks to more than a manifest can")
         if self._left < 0:
             raise tarfile.ReadError("it holds more than its manifest says")
         if self._advance is not None:

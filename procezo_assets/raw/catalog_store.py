@@ -294,8 +294,13 @@ def _engine(path: Path | None) -> sa.Engine:
 
 
 def _is_whole(connection: sa.Connection) -> bool:
-    """Whether all tables are there and of this version."""
-    if not _metadata.tables.keys() <= set(sa.inspect(connection).get_table_names()):
+    """Whether all tables are there with all their columns, and of this version."""
+    try:
+        for table in _metadata.sorted_tables:
+            connection.execute(sa.select(table).where(sa.false()))
+    except sa.exc.DatabaseError as error:
+        if not _lacks_something(error):
+            raise
         return False
     version = connection.scalar(sa.select(meta.c.value).where(meta.c.name == "version"))
     return bool(version == _VERSION)
@@ -304,6 +309,10 @@ def _is_whole(connection: sa.Connection) -> bool:
 def _is_damage(error: sa.exc.DatabaseError) -> bool:
     if _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return True
+    return _lacks_something(error)
+
+
+def _lacks_something(error: sa.exc.DatabaseError) -> bool:
     text = str(error.orig)
     return "no such table" in text or "no such column" in text
 

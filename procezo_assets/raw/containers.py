@@ -8,14 +8,12 @@ left of it even after a crash; a small one stays in memory.
 from __future__ import annotations
 
 import bz2
-import codecs
 import contextlib
 import errno
 import gzip
 import hashlib
 import lzma
 import os
-import shutil
 import tempfile
 import threading
 import weakref
@@ -23,18 +21,20 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import IO, Self, cast
 
 import polars as pl
 
-from procezo_assets.errors import DialectError, RawFileChangedError, RawFileError
+from procezo_assets.errors import DialectError, ProcezoError, RawFileChangedError, RawFileError
 from procezo_assets.raw.blocks import BLOCK_BYTES, Stretch, split_text, whole_lines
 from procezo_assets.raw.dialect import OpenedFacts
+from procezo_assets.raw.encodings import narrow_encoding, transcode, wide_encoding
+from procezo_assets.raw.folder import leads_out
 from procezo_assets.raw.spreadsheets import is_spreadsheet, write_sheet
+from procezo_assets.raw.unpacking import PIECE, Room
 from procezo_assets.treatments.parse import ParseParameters
 
 _IN_MEMORY = 8 * 1024**2
-_PIECE = 1024**2
 _FIRST_TEXTS = 256 * 1024
 _MOST_TEXTS = BLOCK_BYTES
 _LAYERS = 3
@@ -49,14 +49,7 @@ _PACKED: dict[str, tuple[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # .xls, and .xlsx under a password
-_BOMS = {
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 _DAMAGE = (None, errno.EINVAL)  # a library's own, or a place before the file's start
-_SIGNS_OF_UTF16 = 16  # fewer bytes say nothing
 
 
 class OpenedRaw:
@@ -184,18 +177,26 @@ class OpenedRaw:
         return split_text(data, codec=self.codec, newline=self.newline, first=first)
 
 
-def open_raw(path: Path, scratch: Path, params: ParseParameters) -> OpenedRaw:
+def open_raw(
+    path: Path, scratch: Path, params: ParseParameters, *, within: Path | None = None
+) -> OpenedRaw:
     """Open a raw file.
 
     Args:
         path: The file.
         scratch: A folder for temporary files; it is made where it is missing.
         params: What the flow says of encoding and sheet.
+        within: The folder that it may not lead out of by links.
 
     Raises:
         RawFileError: Where the file or the disk cannot be read or written.
         DialectError: Where it is damaged, locked, or not one table.
     """
+    if within is not None and leads_out(path, os.path.realpath(within)):
+        raise RawFileError(
+            f"raw file {path} cannot be read: it is a link that leads out of {within}",
+            "put the file itself there",
+        )
     try:
         stream = path.open("rb", buffering=0)  # a buffer would hide that the file was replaced
     except OSError as error:
@@ -211,26 +212,27 @@ def _opened(path: Path, stream: IO[bytes], scratch: Path, params: ParseParameter
     stat = os.fstat(stream.fileno())
     file, sha256, sheet = stream, None, None
     containers: list[str] = []
+    room = Room(path, stat.st_size, scratch)
     while (kind := _container(file)) and len(containers) < _LAYERS:
         sha256 = sha256 or _hash(stream)
         containers.append(kind)
         with file:
             made = _temporary(scratch)
             with _closed_on_error(made):
-                sheet = _unpack(path, kind, file, made, params)
+                sheet = _unpack(kind, file, made, params, room)
         file = made
     content = _hash(file) if containers else None
     declared = params.encoding
-    encoding = _wide_encoding(_head(file), declared)
+    encoding = wide_encoding(_head(file), declared)
     if encoding:
         sha256 = sha256 or _hash(stream)
         with file:
             made = _temporary(scratch)
             with _closed_on_error(made):
-                _transcode(path, file, made, encoding)
+                transcode(path, file, made, encoding)
         file = made
     head = _head(file)
-    codec = "utf-8" if encoding else declared or _narrow_encoding(head, params)
+    codec = "utf-8" if encoding else declared or narrow_encoding(head, params)
     return OpenedRaw(
         path,
         file,
@@ -276,13 +278,13 @@ def changed(path: Path) -> RawFileChangedError:
 
 def _head(file: IO[bytes]) -> bytes:
     file.seek(0)
-    return file.read(_PIECE)
+    return file.read(PIECE)
 
 
 def _hash(file: IO[bytes]) -> str:
     file.seek(0)
     digest = hashlib.sha256()
-    while piece := file.read(_PIECE):
+    while piece := file.read(PIECE):
         digest.update(piece)
     return digest.hexdigest()
 
@@ -302,20 +304,21 @@ def _container(file: IO[bytes]) -> str | None:
 
 
 def _unpack(
-    path: Path, kind: str, file: IO[bytes], target: IO[bytes], params: ParseParameters
+    kind: str, file: IO[bytes], target: IO[bytes], params: ParseParameters, room: Room
 ) -> str | None:
     """Write what is inside; the sheet's name where it is one."""
+    path = room.path
     file.seek(0)
     if kind == "xlsx":
-        return write_sheet(path, file, target, params)
+        return write_sheet(file, target, params, room)
     try:
         if kind == "zip":
             with zipfile.ZipFile(file) as archive, archive.open(_member(path, archive)) as inside:
-                shutil.copyfileobj(inside, target, _PIECE)
+                room.copy(inside, target)
         else:
             with _PACKED[kind][1](file) as inside:
-                shutil.copyfileobj(inside, target, _PIECE)
-    except DialectError:
+                room.copy(inside, target)
+    except ProcezoError:
         raise
     except Exception as error:  # a damaged archive raises whatever its library stumbles over
         if isinstance(error, OSError) and error.errno not in _DAMAGE:
@@ -348,57 +351,3 @@ def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
             "archive_password", f"raw file {path} is under a password", "unpack it in its folder"
         )
     return members[0]
-
-
-def _wide_encoding(head: bytes, declared: str | None) -> str | None:
-    """The encoding, where its bytes cannot be cut at line ends as they are."""
-    if declared:
-        probe: Any = bytes(range(256))
-        ascii_bytes = bytes(range(128))
-        one_byte_each = len(probe.decode(declared, errors="replace")) == len(probe)
-        plain = ascii_bytes.decode(declared, errors="replace") == ascii_bytes.decode()
-        is_utf8 = codecs.lookup(declared).name in {"utf-8", "ascii", "utf-8-sig"}
-        return None if is_utf8 or (one_byte_each and plain) else declared
-    for bom, encoding in _BOMS.items():
-        # without a NUL it is two stray bytes before something else
-        if head.startswith(bom) and b"\0" in head:
-            return encoding
-    if len(head) >= _SIGNS_OF_UTF16:
-        even, odd = head[0::2].count(0), head[1::2].count(0)
-        most = len(head) * 2 // 5
-        if odd > most and not even:
-            return "utf-16-le"
-        if even > most and not odd:
-            return "utf-16-be"
-    return None
-
-
-def _narrow_encoding(head: bytes, params: ParseParameters) -> str:
-    """UTF-8; or what Windows writes, in a file with a header where UTF-8 makes no sense."""
-    if params.format == "kv_csv":
-        return "utf-8"
-    text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(head)
-    broken = text.count("\ufffd")
-    if not broken or 2 * broken <= sum(character > "\x7f" for character in text):
-        return "utf-8"
-    windows = any(0x80 <= byte < 0xA0 for byte in head)  # noqa: PLR2004 - C1, unused in Latin-1
-    try:
-        head.decode("cp1252")
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "cp1252" if windows else "latin-1"
-
-
-def _transcode(path: Path, source: IO[bytes], target: IO[bytes], encoding: str) -> None:
-    source.seek(0)
-    try:
-        decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-        while piece := source.read(_PIECE):
-            target.write(decoder.decode(piece).encode(errors="replace"))
-        target.write(decoder.decode(b"", final=True).encode(errors="replace"))
-    except UnicodeError as error:  # what no replacement mends, such as a byte order not said
-        raise DialectError(
-            "encoding",
-            f"raw file {path} is not written in {encoding}: {error}",
-            "set encoding to what it is, such as utf-16-le",
-        ) from None

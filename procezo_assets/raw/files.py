@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
+from procezo_assets.file_names import NAME_BYTES
+from procezo_assets.harmless import steers
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.treatments.parse import ParseParameters
 
 # of what packs another file, whose name stands before it
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
 _DATA_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".log")
+
+# what else is in the name of a part file: separators, day, a window, suffix
+_AROUND_DEVICE = len("____2026-01-01__9999min.parquet")
 
 _DATE = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
 
@@ -181,6 +186,22 @@ def device_name(name: str, params: ParseParameters, *, dataset: str) -> str:
         device = _stem(text)
     # part files begin with the device; with a dot in front they would be hidden
     return device.strip().lstrip(".") or path.parent.name or dataset.rpartition("/")[2]
+
+
+def device_problem(device: str, params: ParseParameters) -> str | None:
+    """Why files and databases cannot be named after a device; None where they can.
+
+    Args:
+        device: The logger, as its files name it.
+        params: Its domains stand in the names of part files, too.
+    """
+    if steers(device) or "\\" in device:
+        return f"names a device {device!r}, which has control characters or '\\'"
+    most = NAME_BYTES - _AROUND_DEVICE - max(map(len, params.domains))
+    size = len(device.encode())
+    if size > most:
+        return f"names a device of {size} bytes, and names of files leave it {most}"
+    return None
 
 
 def _stem(name: str) -> str:

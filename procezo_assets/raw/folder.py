@@ -43,9 +43,11 @@ def find_files(folder: Path) -> FoundFiles:
     """Find the files of a folder at any depth; hidden ones are left out.
 
     What cannot be read is found too, so that reading it fails instead of passing for nothing: a
-    folder that cannot be opened, a link whose target is gone. Links to folders are followed. Pipes,
-    sockets and devices are left out: nothing can be read from them for good.
+    folder that cannot be opened, a link whose target is gone, or that leads out of the folder.
+    Links to folders within are followed. Pipes, sockets and devices are left out: nothing can be
+    read from them for good.
     """
+    within = os.path.realpath(folder)
     files: dict[str, FoundFile] = {}
     closed: list[str] = []
     entered: set[tuple[int, int]] = set()
@@ -62,10 +64,15 @@ def find_files(folder: Path) -> FoundFiles:
                     if entry.name.startswith("."):
                         continue
                     name = prefix + entry.name
-                    if entry.is_dir():
+                    shown = name if name.isascii() else printable(name)
+                    if entry.is_symlink() and leads_out(entry.path, within):
+                        files[shown] = FoundFile(shown, entry.path, -1, 0, 0)
+                        closed.append(f"{name}/")
+                        continue
+                    if _is_folder(entry):
                         pending.append((entry.path, f"{name}/"))
                         continue
-                    found = _found(entry, name if name.isascii() else printable(name))
+                    found = _found(entry, shown)
                     if found is not None:
                         files[found.name] = found
         except OSError:
@@ -74,6 +81,24 @@ def find_files(folder: Path) -> FoundFiles:
                 name = printable(prefix.rstrip("/")) or "."
                 files[name] = FoundFile(name, path, -1, 0, 0)
     return FoundFiles(files, tuple(closed))
+
+
+def leads_out(path: Path | str, within: str) -> bool:
+    """Whether a path, all links followed, lies outside of a folder.
+
+    Args:
+        path: The path.
+        within: The folder, without links.
+    """
+    real = os.path.realpath(path)
+    return os.path.commonpath([real, within]) != within
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle: reading it tells
+        return False
 
 
 def _found(entry: os.DirEntry[str], name: str) -> FoundFile | None:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
+
+from procezo_assets.errors import PartitionError
+from procezo_assets.harmless import harmless
 
 KEY_COLUMN_PREFIX = "key:"
 
 # Lines of one signature have the same keys at the same places, so their fields are cut by position.
 # The few lines of rare signatures go through one regular expression a key instead.
 _SIGNATURES_BY_POSITION = 32
+
+# Of more keys, their expressions take hours to go through lines that are as long.
+_KEYS_BY_EXPRESSION = 200
+
+# Each becomes a column of every row of its day: a file of some MB could name a million of them.
+_MOST_KEYS = 20_000
 
 # What all lines look like is told by one expression; the automaton of a longer one is slow.
 _LONGEST_EXPRESSION = 8000
@@ -122,6 +131,7 @@ def read_fields(
                 counts.unclaimed[key] += number
                 del places[key]
         places_of[signature] = places
+        refuse_too_many(keys)
     frequent = list(places_of)[:_SIGNATURES_BY_POSITION]
     pieces = [
         _cut_by_position(
@@ -134,7 +144,8 @@ def read_fields(
     ]
     rare = frame.filter(~pl.col("signature").cast(pl.String).is_in(frequent))
     if rare.height:
-        pieces.append(_cut_by_expression(rare, list(keys), delimiter))
+        cut_rare = _cut_by_expression if len(keys) <= _KEYS_BY_EXPRESSION else _cut_by_pairs
+        pieces.append(cut_rare(rare, list(keys), delimiter))
     empty = pl.DataFrame(schema={"row": frame.schema["row"]})
     cut = pl.concat([empty, *pieces], how="diagonal").sort("row").drop("row")
     return cut, counts
@@ -153,9 +164,7 @@ def _read_alike(
         text[: text.index(":") + 1] if ":" in text else text
         for text in rest.item(0).split(delimiter)
     ]
-    alike = _alike(starts, delimiter)
-    too_odd = "\n" in "".join(starts) or len(alike) > _LONGEST_EXPRESSION
-    if too_odd or not rest.str.contains(alike).all():
+    if "\n" in "".join(starts) or not _all_alike(rest, starts, delimiter):
         return None
     counts = FieldCounts()
     places = _key_places(delimiter.join(starts), delimiter, len(rest), counts)
@@ -185,12 +194,15 @@ def _read_alike(
     return cut, counts
 
 
-def _alike(starts: list[str], delimiter: str) -> str:
-    """An expression of lines with the same keys, whatever their values are."""
+def _all_alike(rest: pl.Series, starts: list[str], delimiter: str) -> bool:
+    """Whether all lines have the same keys, whatever their values are."""
     marker = re.escape(delimiter)
     value = rf"[^{marker}:\r\n]*"
     fields = (re.escape(start) + (value if start.endswith(":") else "") for start in starts)
-    return f"^(?:{marker.join(fields)})$"
+    expression = f"^(?:{marker.join(fields)})$"
+    if len(expression) <= _LONGEST_EXPRESSION:
+        return bool(rest.str.contains(expression).all())
+    return bool((rest.str.replace_all(f":{value}", ":") == delimiter.join(starts)).all())
 
 
 def _read_csv(
@@ -238,11 +250,12 @@ def _cut_by_position(
     group: pl.DataFrame, signature: str, places: dict[str, int], delimiter: str
 ) -> pl.DataFrame:
     texts = signature.split(delimiter)
-    fields = group["rest"].str.split_exact(delimiter, len(texts) - 1).struct
-    return group.select(
-        "row",
+    # a frame, as taking one of a thousand fields from a struct takes as long as taking all
+    fields = group["rest"].str.split_exact(delimiter, len(texts) - 1).struct.unnest()
+    return fields.select(
+        group["row"],
         *(
-            fields.field(f"field_{place}")
+            pl.col(f"field_{place}")
             .str.slice(texts[place].index(":") + 1)
             .alias(KEY_COLUMN_PREFIX + key)
             for key, place in places.items()
@@ -262,3 +275,34 @@ def _cut_by_expression(group: pl.DataFrame, keys: list[str], delimiter: str) -> 
             for key in keys
         ),
     )
+
+
+def _cut_by_pairs(group: pl.DataFrame, keys: list[str], delimiter: str) -> pl.DataFrame:
+    """The same, in a time that grows with the length of the lines alone."""
+    pair = pl.col("rest").str.splitn(":", 2).struct
+    pairs = (
+        group.select("row", pl.col("rest").str.split(delimiter))
+        .explode("rest")
+        .select(
+            "row", key=pair.field("field_0").str.strip_chars(_BLANKS), value=pair.field("field_1")
+        )
+        .filter(pl.col("value").is_not_null() & pl.col("key").is_in(keys))
+        .unique(["row", "key"], keep="last")
+        .pivot("key", on_columns=keys, index="row", values="value")
+    )
+    cut = group.select("row").join(pairs, on="row", how="left", maintain_order="left")
+    return cut.rename({key: KEY_COLUMN_PREFIX + key for key in keys})
+
+
+def refuse_too_many(keys: Collection[str]) -> None:
+    """Refuse more columns than a day of a logger can have.
+
+    Raises:
+        PartitionError: Names what narrows them.
+    """
+    if len(keys) > _MOST_KEYS:
+        raise PartitionError(
+            f"lines of one day have more than {_MOST_KEYS:,} keys that domains take, such as "
+            f"{harmless(next(iter(keys))[:40])!r}",
+            "let domains take fewer of them, or move the file out of 00_raw",
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import hashlib
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import Any, Self
 import polars as pl
 
 from procezo_assets.datasets import Dataset
+from procezo_assets.file_names import NAME_BYTES, cut_to_bytes
 from procezo_assets.raw.files import RawFile
 from procezo_assets.stores.replacing import sync, temporary_beside
 
@@ -18,8 +20,15 @@ _GROUP_BYTES = 16 * 1024**2
 
 
 def quarantine_path(dataset: Dataset, flow: str, raw_name: str) -> Path:
-    """Where a raw file's quarantined lines are: `quarantine/<flow>/<raw path>.parquet`."""
-    return dataset.quarantine(flow) / f"{raw_name}.parquet"
+    """Where a raw file's quarantined lines are: `quarantine/<flow>/<raw path>.parquet`.
+
+    A name that would be longer than disks take is cut, with a hash of the whole in its place.
+    """
+    path = dataset.quarantine(flow) / f"{raw_name}.parquet"
+    if len(path.name.encode()) <= NAME_BYTES:
+        return path
+    mark = hashlib.sha256(raw_name.encode()).hexdigest()[:16]
+    return path.with_name(f"{cut_to_bytes(path.name, 200)}~{mark}.parquet")
 
 
 class Quarantine:

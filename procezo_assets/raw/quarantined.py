@@ -53,8 +53,8 @@ def lines_in_quarantine(dataset: Dataset, flow: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for path in sorted(dataset.quarantine(flow).rglob("*.parquet")):
         if not path.name.startswith("."):
-            name = path.relative_to(dataset.quarantine(flow)).as_posix()
-            counts[name.removesuffix(".parquet")] = _scan(path).select(pl.len()).collect().item()
+            found = _scan(path).select(pl.first("file"), pl.len()).collect()
+            counts.update([found.row(0)])
     return counts
 
 

@@ -22,7 +22,7 @@ from procezo_assets.errors import DialectError, RawFileError
 from procezo_assets.parameters import parameters_hash
 from procezo_assets.raw.containers import OpenedRaw, changed, open_raw
 from procezo_assets.raw.dialect import Dialect
-from procezo_assets.raw.files import Block, FileCounts, Limits, RawFile
+from procezo_assets.raw.files import Block, FileCounts, Limits, RawFile, device_problem
 from procezo_assets.raw.fixed import DatasetDialect
 from procezo_assets.raw.kept import BlockKey, kept_blocks
 from procezo_assets.raw.reader import count_lines, count_whole, read_block
@@ -131,8 +131,15 @@ class FileReader:
         self, file: RawFile, settled: DatasetDialect
     ) -> tuple[OpenedRaw, Dialect] | DialectError | None:
         """Open a file and tell its dialect, or why it has none; None where it is unreadable."""
+        problem = device_problem(file.device, self.params)
+        if problem is not None:
+            return DialectError(
+                "device_name",
+                f"raw file {file.path} {problem}",
+                "rename it, or set file_name_substitute or device_pattern",
+            )
         try:
-            opened = open_raw(file.path, self._scratch, self.params)
+            opened = self._open_raw(file.path)
             try:
                 dialect = sniff(opened.texts, opened.facts, self.params, fixed=settled.fixed)
                 if dialect.identity:  # else all of it is declared
@@ -201,7 +208,7 @@ class FileReader:
 
         if opened is None and isinstance(dialect, DialectError):
             try:
-                opened = open_raw(file.path, self._scratch, self.params)
+                opened = self._open_raw(file.path)
             except DialectError as error:
                 return count_whole(file, error, on_block=on_block)
         assert opened is not None  # noqa: S101 - a dialect is of an opened file
@@ -253,7 +260,7 @@ class FileReader:
         ):
             return opened
         try:
-            opened = open_raw(counted.file.path, self._scratch, self.params)
+            opened = self._open_raw(counted.file.path)
         except DialectError:
             raise changed(counted.file.path) from None
         if opened.size < counted.size or (opened.unpacked and opened.sha256 != counted.sha256):
@@ -277,9 +284,9 @@ class FileReader:
         with self._lock:
             self._unpacked.pop(name, None)
 
-    @property
-    def _scratch(self) -> Path:
-        return self.dataset.home.state / "scratch"
+    def _open_raw(self, path: Path) -> OpenedRaw:
+        scratch = self.dataset.home.state / "scratch"
+        return open_raw(path, scratch, self.params, within=self.dataset.raw)
 
 
 def _into(sink: LineSink | None) -> Callable[[BlockLines], None]:

@@ -29,7 +29,7 @@ from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.files import FileCounts, Limits, RawFile, midnight
 from procezo_assets.raw.folder import FoundFile
 from procezo_assets.raw.inventory import Inventory
-from procezo_assets.raw.kv_csv import FieldCounts
+from procezo_assets.raw.kv_csv import FieldCounts, refuse_too_many
 from procezo_assets.raw.scanning import FileReader, Keep
 from procezo_assets.treatments.parse import ParseParameters
 
@@ -263,15 +263,19 @@ class RawSource:
 
         Raises:
             RawFileError: Where a file of that day cannot be read, or changed since the scan.
+            PartitionError: Where a device has more columns than a day can have.
         """
         pieces: dict[str, list[pl.DataFrame]] = {}
         counts: dict[str, FieldCounts] = {}
         units: dict[str, dict[str, str]] = {}
+        keys: dict[str, set[str]] = {}
         for counted, rows in self._rows_of(day):
             fields, met = read_fields(rows["text"], counted.read_by, self.params)
             pieces.setdefault(counted.file.device, []).append(
                 located(counted, rows).with_columns(fields)
             )
+            keys.setdefault(counted.file.device, set()).update(fields.columns)
+            refuse_too_many(keys[counted.file.device])
             counts.setdefault(counted.file.device, FieldCounts()).add(met)
             units.setdefault(counted.file.device, {}).update(units_by_key(counted.read_by))
         days: dict[str, DeviceDay] = {}

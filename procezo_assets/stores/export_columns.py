@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,10 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from procezo_assets.errors import PartitionError
+
+# the wide ones become the narrow ones where East Asian text is typed
+_FORMULA = r"^(?:[\t\r\n]|\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20])"
+_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 
 _DTYPES: dict[str | None, pl.DataType] = {
     "int": pl.Int64(),
@@ -110,6 +115,25 @@ def exported(source: str, spec: ExportColumn, dtype: pl.DataType | None) -> pl.E
     if spec.dtype is not None:
         value = value.cast(_DTYPES[spec.dtype], strict=False)
     return value.alias(name)
+
+
+def for_spreadsheets(frame: pl.LazyFrame, *, untouched: Collection[str]) -> pl.LazyFrame:
+    """Put `'` before texts and names of columns that a spreadsheet would run as a formula.
+
+    Args:
+        frame: What is to be written as CSV.
+        untouched: Columns that cannot hold any.
+    """
+    schema = frame.collect_schema()
+    texts = [name for name, dtype in schema.items() if dtype == pl.String and name not in untouched]
+    runs = pl.col(texts).str.contains(_FORMULA) & ~pl.col(texts).str.contains(_NUMBER)
+    quoted = pl.when(runs).then("'" + pl.col(texts)).otherwise(pl.col(texts))
+    names = {
+        name: f"'{name}"
+        for name in schema
+        if re.match(_FORMULA, name) and not re.match(_NUMBER, name)
+    }
+    return (frame.with_columns(quoted.name.keep()) if texts else frame).rename(names)
 
 
 def _common(one: pl.DataType, other: pl.DataType) -> pl.DataType:

@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from procezo_assets.errors import PartitionError, StoreError
+from procezo_assets.file_names import NAME_BYTES
 from procezo_assets.parameters import Instant, Parameters
 from procezo_assets.stores.export_columns import ExportColumn, exported, joined
 from procezo_assets.stores.loads import Loaded, StageInput
@@ -282,7 +283,14 @@ class _FileNames:
     def of(self, device: str, first: date, last: date) -> str:
         """Name a device's file by the dates of its first and last row, or by its one day."""
         dates = str(self.day) if self.day else f"{first}_{last}"
-        return f"{self._before}{device}{self._after}{dates}{self.suffix}"
+        name = f"{self._before}{device}{self._after}{dates}{self.suffix}"
+        if len(name.encode()) > NAME_BYTES:
+            raise PartitionError(
+                f"its file would have a name of {len(name.encode())} bytes, and disks take "
+                f"{NAME_BYTES}",
+                "shorten the name of the dataset, or of the device with file_name_substitute",
+            )
+        return name
 
     def existing(self) -> dict[str, set[str]]:
         """Find the files of the same kind (of the same day) that are there, by device."""

@@ -211,15 +211,17 @@ class _Loading:
                     "rename one of the two domains",
                 )
         for table in sorted({batch.table for batch in batches}):
-            self._make_table(table, abouts[table.casefold()])
             wanted: dict[str, str] = {}
             for batch in batches:
                 if batch.table == table:
                     for name, kind in batch.columns.items():
                         wanted[name] = wider(wanted.get(name, NO_TYPE), kind)
+            self._make_table(table, abouts[table.casefold()], wanted)
             self._widen_table(table, wanted)
 
-    def _make_table(self, table: str, about: Mapping[str, str | None]) -> None:
+    def _make_table(
+        self, table: str, about: Mapping[str, str | None], wanted: Mapping[str, str]
+    ) -> None:
         found = self.connection.execute(
             "SELECT 'TABLE', table_name, comment FROM duckdb_tables() "
             "WHERE database_name = $1 AND schema_name = $2 AND lower(table_name) = lower($3) "
@@ -245,7 +247,12 @@ class _Loading:
                     "rename it",
                 )
             self.connection.execute(f"DROP VIEW {self._path(name)}")
-        columns = ", ".join(f"{quote_identifier(n)} {kind}" for n, kind in _KEY_COLUMNS.items())
+        # at once: a column that is added takes as long as the table has columns
+        first: dict[str, tuple[str, str]] = {}
+        for name, kind in {**_KEY_COLUMNS, **wanted}.items():
+            if kind != NO_TYPE:
+                first.setdefault(name.casefold(), (name, _KEY_COLUMNS.get(name, kind)))
+        columns = ", ".join(f"{quote_identifier(n)} {kind}" for n, kind in first.values())
         self.connection.execute(f"CREATE TABLE {self._path(table)} ({columns})")
         comment = json.dumps({**about, "made_by": MADE_BY}, sort_keys=True)
         self.connection.execute(f"COMMENT ON TABLE {self._path(table)} IS {quote_literal(comment)}")

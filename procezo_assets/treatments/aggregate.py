@@ -157,7 +157,8 @@ def _bins(frame: Frame, columns: list[str], width: int, metrics: tuple[Metric, .
 
 def _exact(frame: Frame, columns: list[str]) -> list[str]:
     """The columns whose sums a float holds exactly, so that these have no order."""
-    integers = [column for column in columns if frame.schema[column].is_integer()]
+    schema = frame.schema  # made anew whenever it is asked for
+    integers = [column for column in columns if schema[column].is_integer()]
     if not integers or frame.is_empty():
         return []
     extremes = zip(

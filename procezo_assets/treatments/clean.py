@@ -86,7 +86,8 @@ def clean(frame: Frame, params: CleanParameters, *, about: PartAbout) -> Treated
         `spike`.
     """
     values = [column for column in frame.columns if column != "ts"]
-    measured = [column for column in values if frame.schema[column].is_numeric()]
+    schema = frame.schema  # made anew whenever it is asked for
+    measured = [column for column in values if schema[column].is_numeric()]
     rows_removed: dict[str, int] = {}
     removed: dict[str, dict[str, int]] = {}
     kept = frame

@@ -18,7 +18,9 @@ from pydantic import Field, PydanticUserError, create_model
 
 from procezo_assets.datasets import PartKey
 from procezo_assets.errors import TreatmentError
-from procezo_assets.parameters import Parameters, read_json
+from procezo_assets.harmless import steers
+from procezo_assets.parameters import Parameters
+from procezo_assets.strict_json import read_small_file, strict_json
 from procezo_assets.treatments.model import Treatment
 from procezo_assets.treatments.treated import Frame
 
@@ -31,6 +33,7 @@ _TYPES: dict[str, type] = {
     "dict": dict,
 }
 _REQUIRED = object()
+_LONGEST_NAME = 100
 
 # run.py may keep state in its module and prints to stdout, so one call at a time
 _ONE_AT_A_TIME = threading.Lock()
@@ -57,14 +60,18 @@ def load_established(folder: Path) -> Treatment:
                 "it needs treatment.json and run.py",
             )
     try:
-        declared = read_json(declaration.read_bytes())
+        declared = strict_json(read_small_file(declaration))
         params = {
             name: _field(name, spec) for name, spec in dict(declared.get("params", {})).items()
         }
         summary = str(declared.get("description", ""))
         name = str(declared.get("name", folder.name))
-    except (ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise TreatmentError(f"{declaration}: {error}", "see docs/treatments.md") from None
+    if not name or len(name) > _LONGEST_NAME or steers(name):
+        raise TreatmentError(
+            f"{declaration}: {name[:40]!r} cannot be a treatment's name", "use letters and digits"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a parameter may be called `copy` or `schema`
@@ -75,7 +82,7 @@ def load_established(folder: Path) -> Treatment:
             f"{declaration}: a parameter cannot have that name: {problem}", "rename it"
         ) from None
     digest = hashlib.sha256()
-    for path in sorted([declaration, *folder.rglob("*.py")]):
+    for path in sorted([declaration, *filter(Path.is_file, folder.rglob("*.py"))]):
         digest.update(path.read_bytes())
     return Treatment(
         name=name,

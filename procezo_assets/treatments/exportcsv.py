@@ -8,7 +8,11 @@ import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from procezo_assets.parameters import ZoneName
-from procezo_assets.stores.export_columns import ExportColumn, refuse_repeated_names
+from procezo_assets.stores.export_columns import (
+    ExportColumn,
+    for_spreadsheets,
+    refuse_repeated_names,
+)
 from procezo_assets.stores.exports import Export, ExportParameters, export
 from procezo_assets.stores.loads import Loaded, StageInput
 from procezo_assets.treatments.model import loader
@@ -39,7 +43,7 @@ class ExportcsvParameters(ExportParameters):
     @field_validator("delimiter")
     @classmethod
     def _separates(cls, delimiter: str) -> str:
-        if not delimiter.isascii() or delimiter.isalnum() or delimiter in '"\r\n.+-: ':
+        if not delimiter.isascii() or delimiter.isalnum() or delimiter in '"\r\n.+-: =@':
             raise ValueError(f"{delimiter!r} cannot separate fields; take one of ; , | or a tab")
         return delimiter
 
@@ -56,14 +60,17 @@ def exportcsv(inputs: list[StageInput], params: ExportcsvParameters) -> list[Loa
     """Export a domain and window as one CSV file a device, with local times and chosen columns.
 
     The column `Time` is `YYYY-MM-DD HH:MM:SS` in the declared zone, so that the hour in which
-    clocks go back is there twice; nulls are empty.
+    clocks go back is there twice; nulls are empty. Texts and names of columns that a spreadsheet
+    would run as formulas begin with `'`; numbers are as they are.
 
     Raises:
         StoreError: Where the folder cannot be written.
     """
 
     def write(frame: pl.LazyFrame, path: Path) -> None:
-        frame.sink_csv(path, separator=params.delimiter, engine="streaming")
+        for_spreadsheets(frame, untouched={TIME_COLUMN}).sink_csv(
+            path, separator=params.delimiter, engine="streaming"
+        )
 
     time = pl.col("ts").dt.convert_time_zone(params.tz).dt.strftime(TIME_FORMAT)
     declared = params.columns != _DEFAULT_COLUMNS

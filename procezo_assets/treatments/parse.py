@@ -18,6 +18,8 @@ from procezo_assets.treatments.treated import Frame, Treated
 
 RESERVED_COLUMNS = frozenset({"ts", "device", "dataset", "domain", "day", "window"})
 
+_OF_EVERY_STAGE = frozenset({"ts", "device"})
+
 TYPES: dict[Literal["int", "float"], pl.DataType] = {"int": pl.Int64(), "float": pl.Float64()}
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -77,6 +79,11 @@ class DomainColumns(BaseModel):
         """Tell whether the domain takes a key by its name or prefix, not by a pattern."""
         return key in self.columns or bool(self._numbered and self._numbered.fullmatch(key))
 
+    def column_of(self, key: str) -> str:
+        """The name of a key's column; one that stages use themselves ends in `_column`."""
+        name = self.rename.get(key, key)
+        return f"{name}_column" if name in _OF_EVERY_STAGE else name
+
     def order(self, keys: list[str]) -> list[str]:
         """Put keys in the order of the columns: as declared, then by number."""
         declared: dict[str, None] = {}
@@ -103,7 +110,7 @@ class DomainColumns(BaseModel):
 
     @cached_property
     def _numbered(self) -> re.Pattern[str] | None:
-        return re.compile(re.escape(self.prefix) + "[0-9]+") if self.prefix else None
+        return re.compile(re.escape(self.prefix) + "[0-9]{1,18}") if self.prefix else None
 
 
 class Substitution(BaseModel):
@@ -115,7 +122,7 @@ class Substitution(BaseModel):
     target: str = Field("", pattern=r"^[^/\x00]*$", description="What to put in its place.")
 
 
-DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 
 
 class ParseParameters(Parameters):
@@ -293,19 +300,20 @@ def parse(rows: Frame, params: ParseParameters) -> dict[str, Treated]:
     keys = [column.removeprefix("key:") for column in rows.columns if column.startswith("key:")]
     for name, domain in params.domains.items():
         removed: dict[str, dict[str, int]] = {}
-        columns: list[pl.Series] = [rows["ts"]]
+        columns: dict[str, pl.Series] = {"ts": rows["ts"]}
         for key in domain.order([key for key in keys if params.domain_of(key) == name]):
             values, reasons = read_numbers(rows[f"key:{key}"], dtype=domain.dtype)
-            column = domain.rename.get(key, key)
-            if any(column == other.name for other in columns):
+            column = domain.column_of(key)
+            if column in columns:
                 raise ParameterError(
                     f"domain '{name}': '{key}' is renamed to '{column}', which is a column already",
                     "rename it to something else",
                 )
-            columns.append(values.alias(column))
+            columns[column] = values.alias(column)
             for reason, count in reasons.items():
                 removed.setdefault(reason, {})[column] = count
-        treated[name] = Treated({None: pl.DataFrame(columns)}, values_removed=removed)
+        frame = pl.DataFrame(list(columns.values()))
+        treated[name] = Treated({None: frame}, values_removed=removed)
     return treated
 
 

@@ -94,7 +94,14 @@ def _in_place_of(built_in: Treatment | None, own: Treatment) -> Treatment:
 
 
 def _load_native(path: Path) -> list[Treatment]:
-    source = path.read_bytes()
+    if not path.is_file():
+        raise TreatmentError(f"treatment file {path} is no plain file", "move it away")
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise TreatmentError(
+            f"treatment file {path} cannot be read: {error.strerror}", "set its permissions"
+        ) from None
     digest = hashlib.sha256(source).hexdigest()[:12]
     name = f"procezo_user_treatments.{path.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from datetime import timedelta
 
 import dagster as dg
@@ -162,3 +163,19 @@ def test_a_password_in_a_flow_is_shown_nowhere(tmp_path, server):
     for args in (("list", "steps"), ("check",), ("flow", "small", "--dry-run"), ("status",)):
         ended = home.procezo(*args)
         assert SECRET not in ended.out + ended.err
+
+
+def test_names_of_columns_and_keys_are_no_markdown(tmp_path):
+    home = SmallHome(tmp_path)
+    parse = {**PARSE, "params": {"domains": {"values": {"columns": ["[[]*", "<*", "a*"]}}}}
+    home.write_flow(parse)
+    keys = ["<img src=x>", "[x](javascript&1)", "![x](data&1)", "a|b" + "c" * 300]
+    line = ";".join(f"{key}:1" for key in keys)
+    home.raw_file(f"x_<b>a|`b`_{DAYS[0]}.csv").write_text(f"2026-01-20T10:00:00Z;{line}\n")
+    assert home.launch(DAYS[0]).success
+    found = metadata(home, "parsed")
+    shown = found["preview"].value + found["warnings"].value
+    assert not re.search(r"(?<!\\)[<>\[\]`!&]", shown)
+    assert shown.count("\\<b\\>a\\|\\`b\\`") == 2
+    names = [column.name for column in found["dagster/column_schema"].value.columns]
+    assert max(map(len, names)) == 100

@@ -104,14 +104,26 @@ def test_two_archives_of_the_same_differ_in_their_date_only(home, flow):
         }
 
 
-def test_fits_come_along_without_stages_and_links_as_files(home, flow, tmp_path):
-    outside = tmp_path / "outside.csv"
-    outside.write_text("2025-03-02T11:00:00Z;m0:3\n")
-    (home.home.dataset("DS").raw / "x_pil-92_2025-03-02.csv").symlink_to(outside)
+def test_fits_come_along_without_stages_and_links_as_files(home, flow):
+    (path,) = home.home.dataset("DS").raw.glob("*2025-03-01*")
+    (path.parent / "x_pil-92_2025-03-02.csv").symlink_to(path.name)
     found = members(export(home, flow).path)
-    assert found["dataset/00_raw/x_pil-92_2025-03-02.csv"] == outside.read_bytes()
+    assert found["dataset/00_raw/x_pil-92_2025-03-02.csv"] == path.read_bytes()
     assert any("/fits/current" in name for name in found)
     assert not any("domain=" in name for name in found)
+
+
+@pytest.mark.parametrize("place", ["00_raw/x.csv", "00_raw/folder", "30_normalized/fits/x.json"])
+def test_a_link_that_leads_elsewhere_gives_nothing_away(home, flow, tmp_path, place):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    link = home.home.dataset("DS").path / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside if link.name == "folder" else outside / "secret")
+    with pytest.raises(ArchiveError, match="is a link that leads out of"):
+        export(home, flow)
+    assert list(home.home.path.glob("*.tar.gz*")) == []
 
 
 def test_treatments_of_the_flow_come_along(home, tmp_path):
@@ -415,7 +427,7 @@ def test_other_formats_and_wrong_manifests_are_refused(home, flow, empty):
     assert "manifest is damaged" in trial(kind="backup")
     assert "manifest is damaged" in trial(members={"dataset/x": {"size": -1, "sha256": "0"}})
     huge = {"dataset/x": {"size": 10**18, "sha256": "0" * 64}}
-    assert "bytes are to be unpacked" in trial(members=huge)
+    assert "bytes, more than 200 times its size; if these are data" in trial(members=huge)
 
 
 def test_a_bomb_is_not_unpacked(home, flow, empty, monkeypatch):
@@ -430,6 +442,18 @@ def test_a_bomb_is_not_unpacked(home, flow, empty, monkeypatch):
     remade(path, bomb)
     assert path.stat().st_size < 5_000_000
     assert "holds more than its manifest says" in refused(empty, path)
+
+
+def test_a_manifest_that_unpacks_to_half_a_gigabyte_is_not_read(home, flow, empty):
+    path = export(home, flow).path
+    remade(path, with_manifest(created="x" * 40_000_000))
+    assert "manifest unpacks to more than a manifest can" in refused(empty, path)
+
+
+def test_what_does_not_fit_on_the_disk_is_not_unpacked(home, flow, empty, monkeypatch):
+    path = export(home, flow).path
+    monkeypatch.setattr(importing, "_ROOM_LEFT", 1 << 60)
+    assert "bytes are to be unpacked, and" in refused(empty, path)
 
 
 # the catalog

@@ -191,7 +191,9 @@ def test_more_files_than_a_statement_takes(catalog):
     assert list(catalog.known()) == ["0.csv"]
 
 
-@pytest.mark.parametrize("damage", ["text", "empty", "folder of tables", "version", "truncated"])
+@pytest.mark.parametrize(
+    "damage", ["text", "empty", "folder of tables", "version", "column", "truncated"]
+)
 def test_a_damaged_file_is_begun_anew_without_a_word(path, damage):
     catalog = Catalog(CatalogStore(path), "f", "DS")
     catalog.store([entry(f"{place}.csv", {D1: 1}) for place in range(200)])
@@ -201,7 +203,9 @@ def test_a_damaged_file_is_begun_anew_without_a_word(path, damage):
         path.write_bytes(path.read_bytes()[:5000])
     else:
         with sqlite3.connect(path) as connection:
-            if damage == "version":
+            if damage == "column":
+                connection.execute("ALTER TABLE raw_files DROP COLUMN meaning")
+            elif damage == "version":
                 connection.execute("UPDATE meta SET value = '0' WHERE name = 'version'")
                 connection.execute("ALTER TABLE raw_files RENAME COLUMN device TO logger")
             else:

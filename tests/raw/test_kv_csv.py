@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from procezo_assets.errors import PartitionError
 from procezo_assets.raw import kv_csv
 from procezo_assets.raw.kv_csv import cut_stamps, field_problems, read_fields
 from procezo_assets.treatments.parse import TYPES, read_numbers
@@ -147,15 +148,29 @@ ALIKE_LINES = st.lists(KEYS, min_size=1, max_size=4).flatmap(
 def test_fields_by_position_are_fields_by_expression(lines, few):
     by_position, met = fields(*lines)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kv_csv, "_LONGEST_EXPRESSION", 0)  # nor at once, where all are alike
+        patch.setattr(kv_csv, "_LONGEST_EXPRESSION", 0)  # told alike in another way
+        long, met_long = fields(*lines)
+        patch.setattr(kv_csv, "_all_alike", lambda *_: False)  # nor read at once
         patch.setattr(kv_csv, "_SIGNATURES_BY_POSITION", few)
         mixed, met_mixed = fields(*lines)
         patch.setattr(kv_csv, "_SIGNATURES_BY_POSITION", 0)
         by_expression, met_by_expression = fields(*lines)
+        patch.setattr(kv_csv, "_KEYS_BY_EXPRESSION", 0)
+        by_pairs, met_by_pairs = fields(*lines)
 
-    assert_frame_equal(by_position, by_expression, check_column_order=False)
-    assert_frame_equal(by_position, mixed, check_column_order=False)
-    assert met == met_by_expression == met_mixed
+    for other in (long, mixed, by_expression, by_pairs):
+        assert_frame_equal(by_position, other, check_column_order=False)
+    assert met == met_long == met_by_expression == met_mixed == met_by_pairs
+
+
+def test_a_million_keys_are_no_columns():
+    lines = [
+        f"{T};" + ";".join(f"m{n}:1" for n in range(at, at + 500)) for at in range(0, 21_000, 500)
+    ]
+    with pytest.raises(PartitionError, match="more than 20,000 keys that domains take, such as"):
+        fields(*lines)
+    frame, met = fields(*lines, type_of=lambda _: None)
+    assert (frame.width, len(met.unclaimed)) == (0, 21_000)
 
 
 NUMBERS = st.one_of(

@@ -196,6 +196,33 @@ def test_dates_in_the_name_are_local(home):
     assert list(exported(home)) == ["GRACE_pil-90_aggregated_10s_2026-01-26_2026-01-26.csv"]
 
 
+def test_what_a_spreadsheet_would_run_is_text(home):
+    texts = {
+        "=1+1": "'=1+1",
+        "+cmd|'/C calc'!A0": "'+cmd|'/C calc'!A0",
+        "-1+2": "'-1+2",
+        "@SUM(1)": "'@SUM(1)",
+        " =1": "' =1",
+        "\t=1": "'\t=1",
+        "\uff1d1": "'\uff1d1",
+        "-1.5": "-1.5",
+        "+5": "+5",
+        "-.5e-3": "-.5e-3",
+        "a=b": "a=b",
+        "'=1": "'=1",
+    }
+    values = {"=HYPERLINK(1)": [-1.5] * len(texts), "-1.5": [-7] * len(texts), "said": [*texts]}
+    write_part(home, datetime(2026, 1, 25, 8, tzinfo=UTC), values)
+    columns = {key: {} for key in values} | {"said": {"name": "@said"}}
+
+    run(home, DAY, columns=columns)
+
+    (text,) = exported(home).values()
+    header, *rows = text.splitlines()
+    assert header == "Time;'=HYPERLINK(1);-1.5;'@said"
+    assert [row.split(";")[1:] for row in rows] == [["-1.5", "-7", safe] for safe in texts.values()]
+
+
 def test_delimiter(home):
     write_part(home, datetime(2026, 1, 25, 8, tzinfo=UTC), {"m0__raw__mean": [1.0]})
 

@@ -1,0 +1,11 @@
+"""Names of files: how long they may be."""
+
+from __future__ import annotations
+
+NAME_BYTES = 255
+"""How long the name of a file or folder may be, as all disks have it."""
+
+
+def cut_to_bytes(text: str, most: int) -> str:
+    """The beginning of a text that takes no more than so many bytes."""
+    return text.encode()[:most].decode(errors="ignore")

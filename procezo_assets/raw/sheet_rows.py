@@ -1,0 +1,82 @@
+"""A program that reads a spreadsheet on stdin and writes one of its sheets as lines on stdout.
+
+A process of its own, as a file of some kilobytes may ask for terabytes of memory, which ends the
+process that reads it. It imports nothing of this package, so that it starts in no time.
+
+The first line is JSON: `{"sheet": name}` and the rows follow; or `{"sheets": […]}` where there is
+none of that name, `{"problem": text}` where the file cannot be read, `{"locked": true}` where it is
+under a password.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import python_calamine
+
+_WHOLE = 2**53
+
+
+def main() -> None:
+    """Read what the arguments ask for: sheet, delimiter, decimal mark, bytes and seconds."""
+    wanted, delimiter, decimal, most_bytes, most_seconds = json.loads(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (most_seconds, most_seconds))
+    with open(0, "rb", closefd=False) as file:
+        file.seek(0)
+        said, sheet = _opened(file, wanted)
+    with io.TextIOWrapper(
+        sys.stdout.buffer, encoding="utf-8", errors="replace", newline=""
+    ) as text:
+        text.write(json.dumps(said) + "\n")
+        if sheet is not None:
+            lines = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+            lines.writerows(_rows(sheet, decimal))
+
+
+def _opened(file: Any, wanted: str | None) -> tuple[dict[str, Any], Any]:  # noqa: ANN401 - untyped library
+    """What is to be said of the file, and the sheet."""
+    try:
+        workbook = python_calamine.CalamineWorkbook.from_filelike(file)
+        names = list(workbook.sheet_names)
+        name = names[0] if wanted is None and names else wanted
+        if name not in names:
+            return {"sheets": names}, None
+        return {"sheet": name}, workbook.get_sheet_by_name(name)
+    except python_calamine.PasswordError:
+        return {"locked": True}, None
+    except BaseException as error:
+        # what the reader does not foresee comes as a panic, which is no Exception
+        if isinstance(error, python_calamine.CalamineError) or _is_panic(error):
+            return {"problem": str(error)}, None
+        raise
+
+
+def _rows(sheet: Any, decimal: str) -> Iterator[list[str]]:  # noqa: ANN401 - untyped library
+    for row in sheet.iter_rows():
+        cells = [_cell(value, decimal) for value in row]
+        yield cells if any(cells) else []
+
+
+def _cell(value: object, decimal: str) -> str:
+    if isinstance(value, float):
+        whole = value.is_integer() and abs(value) < _WHOLE
+        return str(int(value)) if whole else repr(value).replace(".", decimal)
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    return " ".join(str(value).splitlines())
+
+
+def _is_panic(error: BaseException) -> bool:
+    return type(error).__name__ == "PanicException"
+
+
+if __name__ == "__main__":
+    main()

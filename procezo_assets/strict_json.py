@@ -1,0 +1,89 @@
+"""JSON that people or strangers wrote: read as a whole, or refused in a sentence.
+
+Python's own reader takes what is no JSON (NaN), lets the last of repeated keys win without a word,
+and ends in errors of its own kind where texts are nested deeply or hold halves of characters.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import stat
+from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 4 * 1024**2
+_DEEPEST = 64
+
+
+def strict_json(data: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
+    """Read a JSON text.
+
+    Raises:
+        ValueError: Where it is none, is larger than 4 MB, nested more than 64 levels deep, repeats
+            a key, or has numbers that are not finite or characters that no database takes.
+    """
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"it has {len(data):,} bytes, and {MOST_BYTES:,} are the most")
+    try:
+        value = json.loads(
+            data, object_pairs_hook=_without_repeats, parse_constant=_refuse, parse_float=_finite
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    _check(value)
+    return value
+
+
+def read_small_file(path: Path) -> bytes:
+    """Read a file that a person wrote; one that is too large, or no file, is not even opened.
+
+    Raises:
+        OSError: Where it cannot be read.
+        ValueError: Where it is none, such as a pipe, or too large.
+    """
+    found = path.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise ValueError("it is no plain file")
+    if found.st_size > MOST_BYTES:
+        raise ValueError(f"it has {found.st_size:,} bytes, and {MOST_BYTES:,} are the most")
+    return path.read_bytes()
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
+def _refuse(word: str) -> float:
+    raise ValueError(f"{word} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is beyond what a number can be")
+    return value
+
+
+def _check(value: object, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError(f"{value[:40]!r} has a NUL character")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{value[:40]!r} has half a character (a lone surrogate)") from None
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            _check(name, depth)
+            _check(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check(inner, depth + 1)

@@ -1,0 +1,112 @@
+"""Small files that unpack to what no disk or memory holds."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+
+import pytest
+import xlsxwriter
+
+from procezo_assets.errors import DialectError, RawFileError
+from procezo_assets.raw import spreadsheets, unpacking
+from procezo_assets.raw.containers import open_raw
+from procezo_assets.treatments.parse import ParseParameters
+
+MB = 1024**2
+ZEROS = bytes(20 * MB)
+PARAMS = ParseParameters.model_validate({"format": "csv"})
+
+
+def zipped(**members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def refusal(tmp_path, data):
+    path = tmp_path / "x.csv"
+    path.write_bytes(data)
+    with pytest.raises(DialectError) as caught:
+        open_raw(path, tmp_path / "scratch", PARAMS)
+    assert list((tmp_path / "scratch").iterdir()) == []
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(ZEROS),
+        bz2.compress(ZEROS),
+        lzma.compress(ZEROS),
+        zipped(a=ZEROS),
+        # no layer alone is too much
+        gzip.compress(lzma.compress(ZEROS)),
+        zipped(a=gzip.compress(gzip.compress(ZEROS))),
+    ],
+    ids=["gzip", "bz2", "xz", "zip", "xz in gzip", "gzip in gzip in zip"],
+)
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(unpacking, "_ALWAYS", MB)
+    error = refusal(tmp_path, data)
+    assert error.reason == "archive_bomb"
+    assert "unpacks to more than" in str(error)
+    assert error.hint == "if these are data, unpack it in its folder"
+
+
+def test_a_zip_of_zips_of_zips_is_not_one_file(tmp_path):
+    layer = zipped(**{"0.dll": bytes(4 * MB)})
+    for _ in range(3):
+        layer = zipped(**{f"lib {n}.zip": layer for n in range(16)})
+    assert refusal(tmp_path, layer).reason == "archive_members"
+
+
+def test_what_is_packed_well_but_small_is_read(tmp_path):
+    (tmp_path / "x.csv").write_bytes(gzip.compress(ZEROS))
+    with open_raw(tmp_path / "x.csv", tmp_path / "scratch", PARAMS) as opened:
+        assert opened.read_at(0, 5) == bytes(5)
+
+
+def test_unpacking_leaves_room_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "_ROOM_LEFT", 1 << 60)
+    monkeypatch.setattr(unpacking, "_ROOM_ASKED_EVERY", MB)
+    (tmp_path / "x.csv").write_bytes(gzip.compress(ZEROS))
+    with pytest.raises(RawFileError, match=r"there is no room in .* to unpack it; make room"):
+        open_raw(tmp_path / "x.csv", tmp_path / "scratch", PARAMS)
+
+
+def sheet(last_row, last_column):
+    buffer = io.BytesIO()
+    book = xlsxwriter.Workbook(buffer)
+    page = book.add_worksheet()
+    page.write(0, 0, "ts")
+    page.write(last_row, last_column, 1)
+    book.close()
+    return buffer.getvalue()
+
+
+def test_a_sheet_whose_corners_are_far_apart_ends_no_process_of_ours(tmp_path):
+    error = refusal(tmp_path, sheet(1_048_575, 16_383))  # 5 kB that ask for 550 GB
+    assert error.reason == "spreadsheet_too_large"
+    assert "save its table as CSV" in str(error)
+
+
+def test_a_sheet_takes_bounded_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(spreadsheets, "_MOST_SECONDS", 1)
+    assert refusal(tmp_path, sheet(1_000_000, 20)).reason == "spreadsheet_too_large"
+
+
+def test_lines_of_a_sheet_are_bounded_as_those_of_archives(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "_ALWAYS", MB)
+    buffer = io.BytesIO()
+    book = xlsxwriter.Workbook(buffer)
+    page = book.add_worksheet()
+    for place in range(2000):  # one text that is stored once
+        page.write(place // 40, place % 40, "x" * 10_000)
+    book.close()
+    assert refusal(tmp_path, buffer.getvalue()).reason == "archive_bomb"

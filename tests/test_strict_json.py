@@ -1,0 +1,59 @@
+"""JSON of people and strangers."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from procezo_assets.strict_json import read_small_file, strict_json
+
+
+@pytest.mark.parametrize(
+    "value", [{}, [], {"a": [1, -2.5, 1e300, "é", None, True]}, {"ts": "\U0001f600"}, 10**400]
+)
+def test_json_is_read(value):
+    assert strict_json(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[" * 10_000 + "]" * 10_000, "nested"),
+        ('{"a":' * 10_000 + "1" + "}" * 10_000, "nested"),
+        ("[" * 70 + "]" * 70, "nested more than 64 levels deep"),
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' stands twice in one object"),
+        ("NaN", "NaN is no number in JSON"),
+        ("[-Infinity]", "-Infinity is no number"),
+        ("1e999", "1e999 is beyond what a number can be"),
+        ("9" * 5000, "Exceeds the limit"),
+        (r'{"a": "\ud800"}', "half a character"),
+        (r'{"\udfff": 1}', "half a character"),
+        (r'["\u0000"]', "has a NUL character"),
+        ("{'a': 1}", "Expecting property name"),
+        ("", "Expecting value"),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_what_is_none_is_refused_in_a_sentence(text, problem):
+    with pytest.raises(ValueError, match=problem):
+        strict_json(text.encode())
+
+
+def test_bytes_that_are_no_text_are_refused():
+    with pytest.raises(ValueError, match="decode"):
+        strict_json(b'{"a": "\xff"}')
+
+
+def test_what_is_large_or_no_file_is_not_even_read(tmp_path):
+    large = tmp_path / "large.json"
+    with large.open("wb") as file:
+        file.truncate(100 * 1024**2)
+    with pytest.raises(ValueError, match="it has 104,857,600 bytes, and 4,194,304 are the most"):
+        read_small_file(large)
+    with pytest.raises(ValueError, match="are the most"):
+        strict_json(b" " * (5 * 1024**2))
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(ValueError, match="it is no plain file"):
+        read_small_file(tmp_path / "pipe.json")
