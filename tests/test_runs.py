@@ -321,7 +321,7 @@ def test_bad_lines_never_fail_a_day(lab):
     parsed = done(events)["parsed", D1]
     assert parsed.ledger.removed_by_reason() == {"not_number": 2}
     assert any("without a colon" in warning for warning in parsed.warnings)
-    assert any("repeated keys" in warning for warning in parsed.warnings)
+    assert any("repeated key" in warning for warning in parsed.warnings)
     assert any("= (1)" in warning for warning in parsed.warnings)
     quarantine = pl.read_parquet(
         lab.home.dataset("DS").quarantine("f") / "x_pil-90_2025-03-01_b.csv.parquet"

@@ -166,7 +166,7 @@ def test_an_altered_value_is_named(home, flow):
         == "20_clean/domain=bio_signal/day=2025-03-02/" + part(home, "20_clean", D2)[1].name
     )
     assert found.what == "m0 at 2025-03-02T10:00:20.000000Z: 7, made again 102"
-    assert "procezo flow f --dataset 'DS' --from 2025-03-02 --to 2025-03-02" in found.remedy
+    assert "procezo flow f --dataset DS --from 2025-03-02 --to 2025-03-02" in found.remedy
 
 
 def test_the_first_difference_is_of_the_first_day_and_its_first_stage(home, flow):
@@ -194,7 +194,7 @@ def test_missing_extra_and_damaged_files_are_named(home, flow):
     path.unlink()
     found = verify(home, flow).first
     assert (found.stage, found.what) == ("clean", "is missing")
-    assert found.remedy.endswith("procezo flow f --dataset 'DS' --last")
+    assert found.remedy.endswith("procezo flow f --dataset DS --last")
     path.write_bytes(kept)
     extra = path.with_name(path.name.replace("pil-90", "ghost"))
     extra.write_bytes(kept)

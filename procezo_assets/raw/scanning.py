@@ -75,6 +75,7 @@ class FileReader:
         self.kept = kept_blocks()
         self.failed: dict[RawFile, RawFileError] = {}
         self.late: list[RawFile] = []
+        self._unopened: set[RawFile] = set()
         self._output = output
         self._unpacked: OrderedDict[str, OpenedRaw] = OrderedDict()
         self._deadline: float | None = None
@@ -99,7 +100,7 @@ class FileReader:
             keep: Opens for each file what keeps its quarantined lines, such as `Quarantine`.
             deadline: When reading stops, even within a file, on the monotonic clock.
         """
-        self.failed, self.late = {}, []
+        self.failed, self.late, self._unopened = {}, [], set()
         self._deadline = deadline
         settled = DatasetDialect(self.dataset, self._output, write=keep is not None)
         again: list[tuple[RawFile, DialectError]] = []
@@ -119,8 +120,8 @@ class FileReader:
                 elif found is not None:
                     reading.append(readers.submit(self._count, file, keep, *found))
                 yield from results(_READERS)
-            for file, _ in again:
-                found = self._open(file, settled)
+            for file, error in again:
+                found = error if file in self._unopened else self._open(file, settled)
                 if found is not None:
                     opened = (None, found) if isinstance(found, DialectError) else found
                     reading.append(readers.submit(self._count, file, keep, *opened))
@@ -139,7 +140,11 @@ class FileReader:
                 "rename it, or set file_name_substitute or device_pattern",
             )
         try:
-            opened = self._open_raw(file.path)
+            try:
+                opened = self._open_raw(file.path)
+            except DialectError:
+                self._unopened.add(file)
+                raise
             try:
                 dialect = sniff(opened.texts, opened.facts, self.params, fixed=settled.fixed)
                 if dialect.identity:  # else all of it is declared
@@ -207,6 +212,8 @@ class FileReader:
                 self.kept.offer(self._key(file.name, read.block, dialect), read.rows)
 
         if opened is None and isinstance(dialect, DialectError):
+            if file in self._unopened:  # to unpack it again may take minutes
+                return count_whole(file, dialect, on_block=on_block)
             try:
                 opened = self._open_raw(file.path)
             except DialectError as error:

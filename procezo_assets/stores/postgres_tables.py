@@ -329,7 +329,7 @@ def _check_width(cursor: Cursor, table: Table, asked: int, new: int, *, made: bo
     if total > MAX_COLUMNS:
         raise DayRefusedError(
             f"the table {table} would have {total:,} columns; PostgreSQL holds {MAX_COLUMNS:,}",
-            'use layout: "tidy", or name fewer columns in sources',
+            'name fewer columns in sources, or use layout: "tidy" where it is "wide"',
         )
 
 

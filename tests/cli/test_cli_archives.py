@@ -30,7 +30,7 @@ def test_a_dataset_moves_to_another_machine(home, tmp_path):
     assert ended.code == 0, ended.err
     assert "dataset 'DS-1': 3 raw files, checksums right" in ended.out
     assert "restored flows/small.json" in ended.out
-    assert "next: procezo flow small --dataset 'DS-1'" in ended.out
+    assert "next: procezo flow small --dataset DS-1" in ended.out
     other.launch(DAYS[0], DAYS[-1])
     files = {k: v for k, v in home.digests().items() if k.endswith(".parquet")}
     assert {k: v for k, v in other.digests().items() if k.endswith(".parquet")} == files
@@ -44,7 +44,7 @@ def test_results_that_come_along_are_up_to_date_and_only_loaded(home, tmp_path):
     assert home.procezo("export", "DS-1", "--with-stages", "--output", archive).code == 0
     other = SmallHome(tmp_path / "B")
     ended = other.procezo("import", archive)
-    assert "next: procezo flow small --dataset 'DS-1' --last" in ended.out
+    assert "next: procezo flow small --dataset DS-1 --last" in ended.out
     assert other.procezo("verify", "small").code == 0
     ended = other.procezo("flow", "small", "--last", "--dry-run", "--format", "json")
     assert {one["stage"] for plan in ended.json for one in plan["stale"]} == {"duckdb"}
@@ -107,7 +107,7 @@ def test_the_answer_counts(home, answer, code):
     os.close(theirs)
     assert running.returncode == code, err
     assert b"raw files 00_raw" in out
-    assert b"procezo export 'DS-1'" in err
+    assert b"procezo export DS-1" in err
     assert home.stage("00_raw").is_dir() == bool(code)
 
 
