@@ -130,7 +130,7 @@ def inspected(data: bytes) -> None:
         one_line(error)
         return
     ragged = told.dialect.least_fields == 1 < len(told.dialect.columns)
-    if not ragged and not told.counts.quarantined:
+    if not ragged and told.dialect.header_lines <= 1 and not told.counts.quarantined:
         assert inspect_file(path, told.params).counts.rows == told.counts.rows
 
 
@@ -156,7 +156,7 @@ def stamps(data: bytes) -> None:
 
 
 def obeys_laws(data: bytes, declared: dict[str, object]) -> list[tuple[object, ...]]:
-    """Read a file, hold all laws to it, and hand back its rows and what was quarantined."""
+    """Read a file, hold all laws to it, and hand back its rows and the places of others."""
     params = ParseParameters.model_validate(declared)
     path = _file(data)
     opened, counts, rows, bad = _read(path, params)
@@ -173,7 +173,7 @@ def obeys_laws(data: bytes, declared: dict[str, object]) -> list[tuple[object, .
         assert [raw[line - 1] for line in bad["line"]] == bad["raw"].to_list()
     if counts.dialect is not None and rows.height:
         _values_are_each_lines_own(rows, counts.dialect, params)
-    return [*rows.rows(), *bad.rows()]
+    return [*rows.rows(), *bad.select("line", "reason").rows()]
 
 
 def one_line(error: ProcezoError) -> None:
