@@ -295,7 +295,7 @@ MISTAKES = [
     ({"text": "{"}, "f.json is no JSON"),
     ({"text": ""}, "f.json is no JSON"),
     ({"text": "[" * 100_000}, "f.json is no JSON"),
-    ({"text": '{"name": "\\ud800"}'}, "f.json is no JSON: it holds half of a character: \\ud800"),
+    ({"text": '{"name": "\\ud800"}'}, "has half a character (a lone surrogate)"),
     ({"text": "[1]"}, "f.json is no flow; start with"),
     ({"[": 1}, "f.json: unknown parameter '['"),
     ({"str": 1}, "f.json: unknown parameter 'str'"),
