@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 
@@ -26,6 +26,8 @@ def working_on(dataset: Dataset, day: date) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         mark = lock.with_suffix(_UNFINISHED)
+        if mark.exists():  # whose run was killed while this one waited
+            _remove_written(dataset, day)
         mark.touch()
         try:
             yield
@@ -33,18 +35,17 @@ def working_on(dataset: Dataset, day: date) -> Iterator[None]:
             mark.unlink(missing_ok=True)
 
 
-def clean_up(dataset: Dataset, outputs: Iterable[str]) -> None:
-    """Remove what runs that were killed were writing.
-
-    Args:
-        dataset: The dataset.
-        outputs: The folders of stages.
-    """
-    folders = [dataset.stage(output) for output in outputs]
+def clean_up(dataset: Dataset) -> None:
+    """Remove what runs that were killed were writing."""
     for mark in dataset.lock(date.min).parent.glob(f"*{_UNFINISHED}"):
         day = date.fromisoformat(mark.stem)
         with suppress(Timeout), FileLock(dataset.lock(day), timeout=0):  # or a run works on it
-            for folder in folders:
-                for written in folder.glob(f"domain=*/day={day}"):
-                    remove_temporaries(written)
+            _remove_written(dataset, day)
             mark.unlink(missing_ok=True)
+
+
+def _remove_written(dataset: Dataset, day: date) -> None:
+    """Remove temporary files of a day, whichever flow's; also of folders in a dataset's place."""
+    for pattern in ("*/domain=*", "domain=*"):
+        for folder in dataset.path.glob(f"{pattern}/day={day}"):
+            remove_temporaries(folder)

@@ -231,7 +231,7 @@ class _DatasetRun:
         self.context = PartitionContext(self.flow, dataset, params, rules)
 
     def run(self) -> Iterator[Event]:
-        clean_up(self.dataset, [stage.output for stage in self.flow.stages])
+        clean_up(self.dataset)
         if any(stage.treatment.kind == "source" for stage in self.stages):
             yield self._scan()
         alive = set(self.days)

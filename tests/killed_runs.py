@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import time
+import uuid
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -115,7 +116,8 @@ class KilledRuns:
     after: dict[str, State] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     changes: dict[str, int] = field(default_factory=dict)
-    _databases: int = 0
+    _trials: int = 0
+    _yesterday: str = field(default_factory=lambda: f"yesterday_{uuid.uuid4().hex[:12]}")
 
     def __post_init__(self) -> None:
         self._make_template()
@@ -159,26 +161,26 @@ class KilledRuns:
         return "killed" if ended.code else "ended"
 
     def _make_template(self) -> None:
-        home = self._home("template", "yesterday")
+        home = self._home("template", self._yesterday)
         home.write_flow(*STEPS)
         home.write_raw(*DAYS[:2])
         home.write_raw(*DAYS[:2], device="pil-91", odd=["not a line"])
         ended = home.command("procezo", "flow", "small")
         assert ended.code == 0, ended.err
-        self.before = state_of(home, self._url("yesterday"))
+        self.before = state_of(home, self._url(self._yesterday))
         home.write_raw(*DAYS, level=300, odd=["no line either"])
         home.raw_file(f"DS-1_pil-91_{DAYS[0]}.csv").unlink()
         home.write_flow(*STEPS, removed="drop")
 
     def _home(self, name: str, database: str) -> SmallHome:
         with psycopg.connect(self.server, autocommit=True) as connection:
-            template = "" if database == "yesterday" else "TEMPLATE yesterday"
-            connection.execute(f'CREATE DATABASE "{database}" {template}')
+            template = "" if database == self._yesterday else f"TEMPLATE {self._yesterday}"
+            connection.execute(f"CREATE DATABASE {database} {template}")
         return SmallHome(self.folder / name, {"PROCEZO_POSTGRES_URL": self._url(database)})
 
     def _copy(self) -> tuple[SmallHome, str]:
-        self._databases += 1
-        name = f"trial_{self._databases}"
+        self._trials += 1
+        name = f"trial_{self._trials}_of_{self._yesterday}"
         shutil.copytree(self.folder / "template", self.folder / name)
         return self._home(name, name), name
 
@@ -191,12 +193,13 @@ class KilledRuns:
         shutil.rmtree(home.path)
 
     def _assert_old_or_new(self, found: State, after: State) -> None:
-        for path, digest in found.files.items():
+        for path in {*found.files, *self.before.files, *after.files}:
             known = {self.before.files.get(path), after.files.get(path)}
-            assert digest in known, f"{path} is neither yesterday's nor today's"
+            assert found.files.get(path) in known, f"{path} is neither yesterday's nor today's"
         for name in ("duckdb", "postgres"):
             old, new = getattr(self.before, name), getattr(after, name)
-            for table, days in getattr(found, name).items():
+            for table in {*getattr(found, name), *old, *new}:
+                days = getattr(found, name).get(table, {})
                 for day in {*old.get(table, {}), *new.get(table, {}), *days}:
                     known = {old.get(table, {}).get(day), new.get(table, {}).get(day)}
                     assert days.get(day) in known, f"{name} {table} {day} is torn"

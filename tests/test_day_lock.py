@@ -30,17 +30,27 @@ def test_what_a_killed_run_wrote_goes(dataset):
     written = being_written(dataset, DAY)
     work = working_on(dataset, DAY)
     work.__enter__()
-    clean_up(dataset, ["20_clean"])
+    clean_up(dataset)
     assert written.exists()  # a run works on it
 
     lock = dataset.lock(DAY)
     work.__exit__(None, None, None)
     lock.with_suffix(".unfinished").touch()  # as a run leaves it that is killed
     untouched = being_written(dataset, NEXT)
-    clean_up(dataset, ["20_clean"])
+    clean_up(dataset)
     assert not written.exists()
     assert untouched.exists()
     assert not list(lock.parent.glob("*.unfinished"))
+
+
+def test_a_run_that_waited_cleans_up_after_the_one_that_was_killed(dataset):
+    written = being_written(dataset, DAY)
+    mark = dataset.lock(DAY).with_suffix(".unfinished")
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    with working_on(dataset, DAY):
+        assert not written.exists()
+        assert mark.exists()
 
 
 def test_a_day_that_fails_is_finished(dataset):

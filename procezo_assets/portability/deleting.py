@@ -255,7 +255,7 @@ def _remove(path: Path) -> None:
 
 def _remove_locks(dataset: Dataset) -> None:
     folder = dataset.home.state / "locks" / dataset.name
-    for path in (*folder.glob("*.lock"), dataset.use_lock):
+    for path in (*folder.glob("*.lock"), *folder.glob("*.unfinished"), dataset.use_lock):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # datasets below have theirs in it
         folder.rmdir()

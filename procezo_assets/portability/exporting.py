@@ -109,6 +109,8 @@ def export_dataset(
     """
     if output.exists():
         raise ArchiveError(f"{output} exists", "name another file with --output, or move it away")
+    if not output.parent.is_dir():
+        raise ArchiveError(f"there is no folder {output.parent}", "make it, or name another file")
     with in_use(dataset):
         return _export(dataset, flows, output, with_stages=with_stages, advance=advance)
 
@@ -181,8 +183,8 @@ def _pieces(
         warnings += [
             f"the days of {len(gone)} raw files that are gone are kept as results, which stay "
             "here: --with-stages takes them along"
-            for folder in sorted(dataset.path.iterdir())
-            if (gone := GoneFiles(dataset, folder.name).read())
+            for output in sorted({flow.source.output for flow in flows if flow.source})
+            if (gone := GoneFiles(dataset, output).read())
         ]
     raw = [piece for piece in pieces if piece.name.startswith(f"{DATASET}/{RAW_FOLDER}/")]
     counts = {"raw_files": len(raw)}

@@ -33,7 +33,7 @@ from procezo_assets.portability.manifest import (
 )
 from procezo_assets.raw.unpacking import MOST_RATIO, most_unpacked
 from procezo_assets.scratch import scratch_folder
-from procezo_assets.stores.replacing import write_atomically
+from procezo_assets.stores.replacing import replacing
 
 _READ_AT_ONCE = 1 << 20
 # of more than a million files; half of each entry is a checksum, which packs to no less than half
@@ -124,9 +124,10 @@ def _place(path: Path, data: bytes) -> None:
     replaces = path.is_file()
     if replaces:
         shutil.copy2(path, before)
-    write_atomically(path, data)
-    if replaces:
-        shutil.copymode(before, path)  # a password may be put back into it
+    with replacing(path) as temporary:
+        if replaces:
+            shutil.copymode(before, temporary)  # a password may be put back into it
+        temporary.write_bytes(data)
 
 
 def _refuse(home: Home, archive: Path, manifest: Manifest) -> None:

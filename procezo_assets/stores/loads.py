@@ -125,8 +125,9 @@ def turn_to_load(inputs: Sequence[StageInput]) -> Iterator[None]:
     with ExitStack() as held:
         # in one order for all, so that no two wait for each other
         for one in sorted(inputs, key=lambda one: str(one.output)):
-            name = hashlib.sha256(str(one.output).encode()).hexdigest()[:16]
-            lock = FileLock(one.home.state / "locks" / f"loaded-{name}.lock")
+            # not by its path, of which a home may have several
+            folder = one.home.state / "locks" / one.dataset
+            lock = FileLock(folder / f"loaded-{one.output.name}.lock")
             Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
             try:
                 held.enter_context(lock.acquire(timeout=TURN_WAIT_S))

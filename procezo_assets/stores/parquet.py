@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -18,7 +17,7 @@ import polars as pl
 from procezo_assets.datasets import PartKey, part_files
 from procezo_assets.errors import PartitionError
 from procezo_assets.stores.column_units import schema_with_units
-from procezo_assets.stores.replacing import temporary_name
+from procezo_assets.stores.replacing import sync, temporary_name
 
 _FOOTER_KEY = "procezo"
 
@@ -98,7 +97,8 @@ def write_partition(
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = temporary_name(path)
             pending.append((temporary, path))
-            _write_through(temporary, data)
+            temporary.write_bytes(data)
+            sync(temporary)
             written[key] = WrittenFile(path, hashlib.sha256(data).hexdigest(), len(data))
         while pending:
             temporary, path = pending[0]
@@ -143,14 +143,6 @@ def file_sha256(path: Path) -> str:
     """Hash a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_through(path: Path, data: bytes) -> None:
-    """Write a file, and wait until it is on the disk."""
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _with_device(frame: pl.DataFrame, device: str) -> pl.DataFrame:

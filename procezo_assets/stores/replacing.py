@@ -16,6 +16,9 @@ from pathlib import Path
 
 _ENDING = ".procezo-tmp"
 
+# by this process, in which nobody is killed alone
+_looked_at: set[Path] = set()
+
 
 def temporary_name(path: Path) -> Path:
     """Where a file is written before it takes its place: hidden beside it, each time another."""
@@ -33,7 +36,9 @@ def temporary_beside(path: Path) -> Iterator[Path]:
         A path at which there is an empty file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path.parent)
+    if path.parent not in _looked_at:  # listing a folder of many files takes longer than a write
+        _remove_abandoned(path.parent)
+        _looked_at.add(path.parent)
     temporary = temporary_name(path)
     with temporary.open("xb") as held:
         # who is killed lets go of it, so that it can be told from what is being written

@@ -125,3 +125,12 @@ def test_delete_takes_rows_and_partitions_of_dagster(home):
     assert home.procezo("status").code == 0
     ended = home.procezo("delete", "DS-1", "--yes")
     assert (ended.code, "there is no dataset 'DS-1'" in ended.error) == (1, True)
+
+
+def test_export_makes_no_folder_and_minds_no_other_files(home, tmp_path):
+    (home.stage("00_raw").parent / "README.txt").write_text("by hand")
+    home.raw_file("gone.json").write_text("raw")
+    refused = home.procezo("export", "DS-1", "--output", tmp_path / "tpyo" / "a.tar.gz")
+    assert (refused.code, f"there is no folder {tmp_path / 'tpyo'}" in refused.error) == (1, True)
+    assert not (tmp_path / "tpyo").exists()
+    assert home.procezo("export", "DS-1", "--output", tmp_path / "a.tar.gz").code == 0

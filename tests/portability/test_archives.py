@@ -252,7 +252,7 @@ def test_no_flow_is_replaced_before_the_dataset_is_there(home, flow, empty, monk
     seen = []
     monkeypatch.setattr(
         importing,
-        "write_atomically",
+        "_place",
         lambda *_: seen.append(empty.home.dataset("DS").raw.is_dir()),
     )
 

@@ -49,7 +49,7 @@ def test_an_error_leaves_what_was_there(tmp_path):
 
 def test_a_killed_writer_is_cleaned_up_after(tmp_path):
     path = tmp_path / "file"
-    write_atomically(path, b"1")
+    path.write_bytes(b"1")
     killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert len(names(tmp_path)) == 2
