@@ -187,10 +187,17 @@ class KilledRuns:
     def _url(self, database: str) -> str:
         return psycopg.conninfo.make_conninfo(self.server, dbname=database)
 
+    def close(self) -> None:
+        """Leave nothing on the server."""
+        self._drop_database(self._yesterday)
+
     def _drop(self, home: SmallHome, database: str) -> None:
-        with psycopg.connect(self.server, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+        self._drop_database(database)
         shutil.rmtree(home.path)
+
+    def _drop_database(self, name: str) -> None:
+        with psycopg.connect(self.server, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def _assert_old_or_new(self, found: State, after: State) -> None:
         for path in {*found.files, *self.before.files, *after.files}:
