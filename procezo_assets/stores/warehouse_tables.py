@@ -69,14 +69,23 @@ def load(
 
     Raises:
         StoreError: Where the warehouse cannot be opened or refuses the rows; nothing is changed.
-        TransientStoreError: Where other runs replace the files again and again.
+        TransientStoreError: Where other runs replace the files again and again, or work on a day
+            for very long.
     """
     if not inputs:
         return []
-    with connect_for_loading(inputs[0].home, busy_wait_s=busy_wait_s) as connection:
-        loading = _Loading(connection, inputs, domains=domains, windows=windows)
-        loaded = loading.run()
-        warnings = refresh_views(connection, inputs, domains=domains) if views else []
+    attempts = Retrying(
+        stop=stop_after_attempt(_ATTEMPTS),
+        retry=retry_if_exception_type(PartsReplacedError),
+        reraise=True,
+    )
+    for attempt in attempts:
+        with attempt:
+            seen = parts_seen(inputs)  # may wait for a day, and nobody is to wait for that as well
+            with connect_for_loading(inputs[0].home, busy_wait_s=busy_wait_s) as connection:
+                loading = _Loading(connection, inputs, domains=domains, windows=windows)
+                loaded = loading.run(seen)
+                warnings = refresh_views(connection, inputs, domains=domains) if views else []
     return [
         replace(one, files=(inputs[0].home.warehouse,), warnings=(*one.warnings, *warnings))
         for one in loaded
@@ -103,16 +112,7 @@ class _Loading:
         # A flow may be called like the database itself, so that only the full path is unambiguous.
         (self.catalog,) = _row(connection.execute("SELECT current_database()"))
 
-    def run(self) -> list[Loaded]:
-        attempts = Retrying(
-            stop=stop_after_attempt(_ATTEMPTS),
-            retry=retry_if_exception_type(PartsReplacedError),
-            reraise=True,
-        )
-        return attempts(self._run)
-
-    def _run(self) -> list[Loaded]:
-        seen = parts_seen(self.inputs)
+    def run(self, seen: Seen) -> list[Loaded]:
         try:
             return self._load(seen)
         except (duckdb.Error, OSError, pl.exceptions.PolarsError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +14,7 @@ from filelock import FileLock
 from warehouse_parts import D1 as DAY
 from warehouse_parts import TABLE, query, stage_input, write_part
 
+from procezo_assets import day_lock
 from procezo_assets.datasets import Home
 from procezo_assets.errors import TransientStoreError
 from procezo_assets.stores import warehouse_tables
@@ -115,6 +117,35 @@ class TestWarehouse:
                 self.write(home, 2, ["b"])
             loading.result(60)
         assert self.values(home) == [("a", 2), ("b", 2)]
+
+    def test_who_waits_for_a_day_lets_others_read_and_load(self, home, monkeypatch):
+        warehouse_tables.load([stage_input(home, DAY)])
+        write_part(home, DAY, {"v": [7]}, device="c", dataset="OTHER")
+        asked = threading.Event()
+        ask = day_lock._is_shared
+        monkeypatch.setattr(day_lock, "_is_shared", lambda file: asked.set() or ask(file))
+        with ThreadPoolExecutor(1) as pool:
+            with FileLock(home.dataset("GRACE").lock(DAY)):
+                loading = pool.submit(warehouse_tables.load, [stage_input(home, DAY)])
+                assert asked.wait(20)
+                lock = FileLock(home.state / "warehouse.lock")
+                with lock.acquire(timeout=0):
+                    assert self.values(home) == [("a", 1), ("b", 1)]
+                warehouse_tables.load([stage_input(home, DAY, dataset="OTHER")])
+                assert not loading.done()
+            loading.result(60)
+        assert self.values(home) == [("a", 1), ("b", 1), ("c", 7)]
+
+    def test_who_waits_too_long_for_a_day_says_so(self, home, monkeypatch):
+        monkeypatch.setattr(day_lock, "_STILL_WAIT_S", 0.1)
+        lock = home.dataset("GRACE").lock(DAY)
+        lock.parent.mkdir(parents=True)
+        with (
+            FileLock(lock),
+            pytest.raises(TransientStoreError, match="working on 2026-01-25 of dataset 'GRACE'"),
+        ):
+            warehouse_tables.load([stage_input(home, DAY)])
+        assert not home.warehouse.exists()
 
     @pytest.mark.parametrize("gone", [False, True])
     def test_what_is_replaced_after_it_was_listed_is_loaded_again(self, home, monkeypatch, gone):
