@@ -17,8 +17,9 @@ from warehouse_parts import TABLE, query, stage_input, write_part
 from procezo_assets import day_lock
 from procezo_assets.datasets import Home
 from procezo_assets.errors import TransientStoreError
-from procezo_assets.stores import warehouse_tables
+from procezo_assets.stores import exports, warehouse_tables
 from procezo_assets.stores.loads import turn_to_load
+from procezo_assets.treatments.exportcsv import ExportcsvParameters, exportcsv
 
 POSTGRES = {"treatment": "to_postgres"}
 CSV = {
@@ -178,3 +179,62 @@ class TestWarehouse:
             return batches
 
         monkeypatch.setattr(warehouse_tables, "batches_of", batches_of)
+
+
+class TestExport:
+    """A day of two devices, each of which has one value in all rows of a run."""
+
+    @pytest.fixture
+    def home(self, tmp_path):
+        home = Home(tmp_path / "home")
+        self.write(home, 1)
+        return home
+
+    def write(self, home, value):
+        for device in ("a", "b"):
+            write_part(home, DAY, {"v": [value]}, device=device)
+
+    def meanwhile(self, home, monkeypatch, *, times, gone=False):
+        """Replace the day's files once the first device was looked at."""
+        original, left = exports.joined, iter(range(times))
+
+        def joined(paths):
+            result = original(paths)
+            if (number := next(left, None)) is not None:
+                self.write(home, 2 + number)
+                if gone:
+                    next(home.dataset("GRACE").path.rglob("b__*.parquet")).unlink()
+            return result
+
+        monkeypatch.setattr(exports, "joined", joined)
+
+    def export(self, home):
+        (loaded,) = exportcsv(
+            [stage_input(home, DAY)],
+            ExportcsvParameters.model_validate({"tz": "UTC", "columns": {"v": "v"}}),
+        )
+        assert loaded.failed == {}
+        return [
+            (home.dataset("GRACE").path / name).read_text().split()[-1].split(";")[-1]
+            for name in loaded.tables
+        ]
+
+    def test_no_half_of_a_partition_is_exported(self, home):
+        lock = home.dataset("GRACE").lock(DAY)
+        lock.parent.mkdir(parents=True)
+        with ThreadPoolExecutor(1) as pool:
+            with FileLock(lock):  # as a run does that writes the day
+                exporting = pool.submit(self.export, home)
+                time.sleep(0.2)
+                self.write(home, 2)
+            assert exporting.result(60) == ["2", "2"]
+
+    @pytest.mark.parametrize("gone", [False, True])
+    def test_what_is_replaced_meanwhile_is_exported_again(self, home, monkeypatch, gone):
+        self.meanwhile(home, monkeypatch, times=1, gone=gone)
+        assert self.export(home) == (["2"] if gone else ["2", "2"])
+
+    def test_what_is_replaced_for_ever_is_said_so(self, home, monkeypatch):
+        self.meanwhile(home, monkeypatch, times=99)
+        with pytest.raises(TransientStoreError, match="'GRACE' of 2026-01-25 are replaced"):
+            self.export(home)
