@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
+from typing import IO
 
 from filelock import FileLock, Timeout
 
 from procezo_assets.datasets import Dataset
+from procezo_assets.errors import TransientStoreError
 from procezo_assets.stores.replacing import remove_temporaries
 
 _UNFINISHED = ".unfinished"
+_STILL_WAIT_S = 900.0
+_ASK_EVERY_S = 0.05
 
 
 @contextmanager
@@ -33,6 +39,40 @@ def working_on(dataset: Dataset, day: date) -> Iterator[None]:
             yield
         finally:
             mark.unlink(missing_ok=True)
+
+
+@contextmanager
+def kept_still(dataset: Dataset, day: date) -> Iterator[None]:
+    """Keep runs from replacing the files of a day while the block looks at them.
+
+    Args:
+        dataset: The dataset.
+        day: The UTC day.
+
+    Raises:
+        TransientStoreError: Where a run works on the day for very long.
+    """
+    lock = dataset.lock(day)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:  # the lock of `FileLock`, at a tenth of what that costs
+        end = time.monotonic() + _STILL_WAIT_S
+        while not _is_shared(file):
+            if time.monotonic() > end:
+                raise TransientStoreError(
+                    f"another run has been working on {day} of dataset '{dataset.name}' for "
+                    f"{_STILL_WAIT_S:g} seconds",
+                    "run again when it is done",
+                )
+            time.sleep(_ASK_EVERY_S)
+        yield
+
+
+def _is_shared(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def clean_up(dataset: Dataset) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 
-from procezo_assets.datasets import part_files, stage_days
+from procezo_assets.datasets import Dataset, PartKey, StoredFile, stage_days, stored_files
+from procezo_assets.day_lock import kept_still
 from procezo_assets.errors import FitError
 from procezo_assets.parameters import Parameters
 from procezo_assets.stores.replacing import write_atomically
@@ -17,6 +19,9 @@ from procezo_assets.treatments.model import Fit, Treatment
 
 _FOLDER = "fits"
 _CURRENT = "current"
+_ATTEMPTS = 5
+
+_Days = dict[date, dict[PartKey, StoredFile]]
 
 
 @dataclass(frozen=True)
@@ -60,26 +65,74 @@ def current_fit(stage_folder: Path) -> StoredFit | None:
 
 
 def make_fit(
-    treatment: Treatment, params: Parameters, *, input_folder: Path, stage_folder: Path
+    treatment: Treatment,
+    params: Parameters,
+    *,
+    dataset: Dataset,
+    input_folder: Path,
+    stage_folder: Path,
 ) -> StoredFit:
     """Fit on all available days and make the result the current fit.
 
     Args:
         treatment: A treatment that has a fit.
         params: Its parameters.
+        dataset: Whose days they are.
         input_folder: The input stage's folder.
         stage_folder: The fitted stage's folder.
 
     Raises:
-        FitError: Where there are no days to fit on.
+        FitError: Where there are no days to fit on, or other runs replace them again and again.
+        TransientStoreError: Where a run works on a day for very long.
     """
+    content = _fitted(treatment, params, dataset, input_folder)
+    data = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+    digest = hashlib.sha256(data).hexdigest()
+    path = stage_folder / _FOLDER / f"{digest[:16]}.json"
+    write_atomically(path, data)
+    write_atomically(path.with_name(_CURRENT), f"{path.name}\n".encode())
+    return StoredFit(content, digest, path)
+
+
+def _fitted(treatment: Treatment, params: Parameters, dataset: Dataset, folder: Path) -> Fit:
+    """Fit on days none of which is replaced meanwhile, as it is not made again by itself."""
+    for _ in range(_ATTEMPTS):
+        days = _days(dataset, folder)
+        try:
+            content = _fit(treatment, params, folder, days)
+        except (OSError, pl.exceptions.PolarsError):
+            if not _are_replaced(folder, days):
+                raise
+        else:
+            if not _are_replaced(folder, days):
+                return content
+    raise FitError(
+        f"the days in {folder} are replaced while they are fitted on",
+        "run again when the run that writes them is done",
+    )
+
+
+def _days(dataset: Dataset, folder: Path) -> _Days:
+    """List the files of all days, those of each day as one run left them."""
+    days: _Days = {}
+    for day in stage_days(folder):
+        with kept_still(dataset, day):
+            days[day] = stored_files(folder, day)
+    return days
+
+
+def _are_replaced(folder: Path, days: _Days) -> bool:
+    return any(stored_files(folder, day) != files for day, files in days.items())
+
+
+def _fit(treatment: Treatment, params: Parameters, input_folder: Path, days: _Days) -> Fit:
     if treatment.fit is None:
         raise FitError(f"treatment '{treatment.name}' has no fit")
     files: dict[str, list[Path]] = {}
-    for day in stage_days(input_folder):
-        for key, path in part_files(input_folder, day).items():
+    for stored in days.values():
+        for key, file in stored.items():
             if treatment.fits_domain is None or treatment.fits_domain(params, key.domain):
-                files.setdefault(key.device, []).append(path)
+                files.setdefault(key.device, []).append(Path(file.path))
     if not files:
         raise FitError(
             f"there is nothing to fit on in {input_folder}", "run the stages before it first"
@@ -94,10 +147,4 @@ def make_fit(
         )
         for device, paths in files.items()
     }
-    content = treatment.fit(frames, params)
-    data = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
-    digest = hashlib.sha256(data).hexdigest()
-    path = stage_folder / _FOLDER / f"{digest[:16]}.json"
-    write_atomically(path, data)
-    write_atomically(path.with_name(_CURRENT), f"{path.name}\n".encode())
-    return StoredFit(content, digest, path)
+    return treatment.fit(frames, params)

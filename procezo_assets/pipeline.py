@@ -167,8 +167,6 @@ class Partition:
         """
         started = time.perf_counter()
         context = self.context
-        if stage.treatment.kind == "source" and (kept := self._kept(stage)) is not None:
-            return kept
         params = context.params[stage.name]
         ledger = Ledger()
         warnings: list[str] = []
@@ -176,7 +174,10 @@ class Partition:
         raw_files: tuple[FileCounts, ...] = ()
         units = self.units[stage.output] = {}
         if stage.treatment.kind == "source":
-            made, raw_files = self._parse(stage, ledger, warnings)
+            parsed = self._parse(stage, ledger, warnings)
+            if isinstance(parsed, StageKept):
+                return parsed
+            made, raw_files = parsed
         else:
             before, hashes = self._input(stage)
             if stage.treatment.kind == "folder":
@@ -241,16 +242,19 @@ class Partition:
 
     def _parse(
         self, stage: Stage, ledger: Ledger, warnings: list[str]
-    ) -> tuple[_Made, tuple[FileCounts, ...]]:
+    ) -> tuple[_Made, tuple[FileCounts, ...]] | StageKept:
         source = self.context.source
         assert source is not None  # noqa: S101 - scanned before the first day
         written = part_files(self.context.dataset.stage(stage.output), self.day).values()
         if any(path.stat().st_mtime_ns >= source.scanned_ns for path in written):
             source.scan_changes()  # another run wrote this day since: it may know newer lines
-        unreadable = source.unreadable_on(self.day)
-        if unreadable is not None:
-            raise unreadable
+        scanned = source.scanned_ns
+        if (kept := self._kept(stage, source)) is not None:
+            return kept
         device_days = source.read_day_anew(self.day)
+        # where it scanned again, other files may be gone
+        if source.scanned_ns != scanned and (kept := self._kept(stage, source)) is not None:
+            return kept
         self._protect(stage, source, device_days)
         made = _Made()
         for device, device_day in device_days.items():
@@ -264,14 +268,18 @@ class Partition:
                 self.units[stage.output][key] = part.units
         return made, tuple(source.files_of(self.day))
 
-    def _kept(self, stage: Stage) -> StageKept | None:
-        """Leave a day alone that raw files are gone of, where the flow says so."""
-        source = self.context.source
-        assert source is not None  # noqa: S101 - scanned before the first day
+    def _kept(self, stage: Stage, source: RawSource) -> StageKept | None:
+        """Leave a day alone that raw files are gone of, where the flow says so.
+
+        Raises:
+            RawFileError: Where a file of the day is there, but cannot be read.
+        """
         folder = self.context.dataset.stage(stage.output)
         parameters = parameters_hash(self.context.params[stage.name])
         reason = why_kept(source, self.day, folder, parameters)
         if reason is None:
+            if (unreadable := source.unreadable_on(self.day)) is not None:
+                raise unreadable
             return None
         files = len(part_files(folder, self.day))
         return StageKept(stage, self.context.dataset.name, self.day, reason, files)

@@ -300,6 +300,7 @@ class _DatasetRun:
         return make_fit(
             stage.treatment,
             self.context.params[stage.name],
+            dataset=self.dataset,
             input_folder=self.dataset.stage(stage.input),
             stage_folder=self.dataset.stage(stage.output),
         )

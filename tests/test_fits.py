@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
+from filelock import FileLock
 
-from procezo_assets.datasets import PartKey
+from procezo_assets.datasets import Home, PartKey
 from procezo_assets.errors import FitError
 from procezo_assets.fits import current_fit, make_fit
 from procezo_assets.stores.parquet import Provenance, write_partition
@@ -31,7 +34,12 @@ def write(folder, day, *, device="pil-90", domain="bio_signal", **columns):
 
 @pytest.fixture
 def folders(tmp_path):
-    return {"input_folder": tmp_path / "20_clean", "stage_folder": tmp_path / "35_normalized"}
+    dataset = Home(tmp_path / "home").dataset("DS")
+    return {
+        "dataset": dataset,
+        "input_folder": dataset.stage("20_clean"),
+        "stage_folder": dataset.stage("35_normalized"),
+    }
 
 
 def fit(folders, **params):
@@ -55,6 +63,54 @@ def test_a_fit_is_made_from_all_days_of_the_fitted_domain(folders):
         "pil-98": {"m0": {"low": 9.0, "high": 9.0, "count": 1}},
     }
     assert (made.content["first"], made.content["last"]) == ("2026-01-01", "2026-01-03")
+
+
+def test_no_fit_is_made_of_halves_of_two_runs(folders):
+    day = date(2026, 1, 1)
+
+    def write_one(device, value):
+        path = PartKey(device, "bio_signal").path(folders["input_folder"], day)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stamp = datetime(2026, 1, 1, 8, tzinfo=UTC)
+        pl.DataFrame({"ts": [stamp], "device": [device], "m0": [value]}).write_parquet(path)
+
+    write_one("pil-90", 1)
+    write_one("pil-98", 1)
+    lock = folders["dataset"].lock(day)
+    lock.parent.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(lock):  # as a run does that writes the day
+            write_one("pil-90", 2)
+            fitting = pool.submit(fit, folders)
+            wait([fitting], timeout=0.5)
+            write_one("pil-98", 2)
+        devices = fitting.result(20).content["devices"]
+    assert {name: device["m0"]["low"] for name, device in devices.items()} == {
+        "pil-90": 2.0,
+        "pil-98": 2.0,
+    }
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_days_that_are_replaced_are_fitted_on_again(folders, times):
+    write(folders["input_folder"], 1, m0=[1])
+    left = iter(range(times))
+
+    def fit_meanwhile(frames, params):
+        content = NORMALIZE.fit(frames, params)
+        if (number := next(left, None)) is not None:
+            write(folders["input_folder"], 1, m0=[2 + number])
+        return content
+
+    params = NormalizeParameters.model_validate({"method": "minmax"})
+    disturbed = replace(NORMALIZE, fit=fit_meanwhile)
+    if times == 1:
+        made = make_fit(disturbed, params, **folders)
+        assert made.content["devices"]["pil-90"]["m0"]["low"] == 2.0
+    else:
+        with pytest.raises(FitError, match="are replaced while they are fitted on"):
+            make_fit(disturbed, params, **folders)
+        assert current_fit(folders["stage_folder"]) is None
 
 
 def test_a_fit_is_named_by_its_content(folders):

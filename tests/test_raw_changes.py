@@ -108,3 +108,22 @@ def test_a_change_while_the_lines_are_counted(tmp_path, change, monkeypatch):
     assert {name: after.get(name) for name in before} == before
     home.run(flow, D1, D2, D3)
     assert results(home) == undisturbed(tmp_path / "other", change)
+
+
+def test_a_file_that_is_gone_after_the_scan_takes_no_results_with_it(tmp_path):
+    home = CoreHome(tmp_path / "home")
+    flow = home.flow(*STEPS)
+    home.raw_days(D1, D2, D3)
+    dataset = home.home.dataset("DS")
+    other = dataset.raw / f"x_pil-91_{D3}.csv"
+    other.write_text("".join(lines(D3)))
+    home.run_well(flow, D1, D2, D3)
+    before = home.digests()
+    events = run(Work(flow, flow.stages, {dataset: [D1, D2, D3]}))
+    scanned = next(events)
+    replaced(raw(home))  # what makes the run scan again
+    removed(other)
+    assert not failures([scanned, *events])
+    after = home.digests()
+    del after["10_parsed/gone.json"]
+    assert after == before

@@ -5,7 +5,7 @@ process that reads it. It imports nothing of this package, so that it starts in 
 
 The first line is JSON: `{"sheet": name}` and the rows follow; or `{"sheets": […]}` where there is
 none of that name, `{"problem": text}` where the file cannot be read, `{"locked": true}` where it is
-under a password.
+under a password. The exit code is 3 where the memory that it may have is too little.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from typing import Any
 import python_calamine
 
 _WHOLE = 2**53
+_TOO_LARGE = 3
+_SECONDS_TO_SAY_SO = 10
 
 
 def main() -> None:
     """Read what the arguments ask for: sheet, delimiter, decimal mark, bytes and seconds."""
     wanted, delimiter, decimal, most_bytes, most_seconds = json.loads(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (most_seconds, most_seconds))
+    # at the hard limit it is SIGKILL, which others send as well
+    resource.setrlimit(resource.RLIMIT_CPU, (most_seconds, most_seconds + _SECONDS_TO_SAY_SO))
     with open(0, "rb", closefd=False) as file:
         file.seek(0)
         said, sheet = _opened(file, wanted)
@@ -79,4 +82,7 @@ def _is_panic(error: BaseException) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except MemoryError:
+        sys.exit(_TOO_LARGE)

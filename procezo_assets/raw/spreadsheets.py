@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import zipfile
 from typing import IO
 
-from procezo_assets.errors import DialectError
+from procezo_assets.errors import DialectError, RawFileError
 from procezo_assets.raw import sheet_rows
 from procezo_assets.raw.unpacking import Room
 from procezo_assets.treatments.parse import ParseParameters
@@ -17,6 +18,8 @@ _TELLING = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
 # a million rows of a hundred columns take 3.3 GB and 15 s
 _MOST_MEMORY = 4 * 1024**3
 _MOST_SECONDS = 300
+# it says so itself, had the time it may have, or was refused memory within its library
+_TOO_LARGE = {3, -signal.SIGXCPU, -signal.SIGABRT}
 
 
 def is_spreadsheet(file: IO[bytes]) -> bool:
@@ -46,6 +49,7 @@ def write_sheet(file: IO[bytes], target: IO[bytes], params: ParseParameters, roo
 
     Raises:
         DialectError: Where it is damaged, locked, has no such sheet, or takes too much memory.
+        RawFileError: Where its reader was stopped, which says nothing of the file.
     """
     path = room.path
     # as the other files of the dataset are declared to be, so that one reading fits all
@@ -57,23 +61,30 @@ def write_sheet(file: IO[bytes], target: IO[bytes], params: ParseParameters, roo
         stdin=file.fileno(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for this process, which then ends that one
     )
     try:
         lines = reader.stdout
         assert lines is not None  # noqa: S101 - it was asked for
-        said = json.loads(lines.readline() or "{}")
+        first_line = lines.readline()
         room.copy(lines, target)
         code = reader.wait()
     finally:
         reader.kill()
         reader.communicate()
-    if code or not said:
+    if code in _TOO_LARGE:
         raise DialectError(
             "spreadsheet_too_large",
             f"raw file {path} is a spreadsheet that cannot be read in {_MOST_SECONDS} s with "
             f"{_MOST_MEMORY // 1024**3} GB of memory (exit code {code})",
             "save its table as CSV",
         )
+    if code:
+        raise RawFileError(
+            f"raw file {path}: the program that reads spreadsheets was stopped (exit code {code})",
+            "run again; where it is stopped again, free memory or save its table as CSV",
+        )
+    said = json.loads(first_line)
     if said.get("locked"):
         raise DialectError(
             "archive_password", f"raw file {path} is under a password", "save it without one"

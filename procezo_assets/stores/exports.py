@@ -20,6 +20,12 @@ from procezo_assets.parameters import Instant, Parameters
 from procezo_assets.stores.export_columns import ExportColumn, exported, joined
 from procezo_assets.stores.loads import Loaded, StageInput
 from procezo_assets.stores.replacing import replacing
+from procezo_assets.stores.seen_parts import (
+    Seen,
+    again_where_replaced,
+    parts_seen,
+    refuse_replaced,
+)
 
 _DATE = r"\d{4}-\d{2}-\d{2}"
 
@@ -96,8 +102,12 @@ def export(inputs: Iterable[StageInput], params: ExportParameters, how: Export) 
 
     Raises:
         StoreError: Where the folder cannot be written.
+        TransientStoreError: Where other runs replace the files again and again, or work on a day
+            for very long.
     """
-    return [_Exporting(one, params, how).run() for one in inputs]
+    return [
+        again_where_replaced()(lambda one=one: _Exporting(one, params, how).run()) for one in inputs
+    ]
 
 
 class _Exporting:
@@ -117,24 +127,18 @@ class _Exporting:
 
     def run(self) -> Loaded:
         whole = self.params.span == "all"
-        days = self.input.days_present() if whole else self.input.days
-        files, window = self._files(days)
-        names = _FileNames(self.input, window, self.how.suffix)
+        days = tuple(self.input.days_present()) if whole else self.input.days
+        looked_at = [replace(self.input, days=days)]
+        seen = parts_seen(looked_at)
         try:
-            self.input.output.mkdir(parents=True, exist_ok=True)
-            if whole:
-                self._write(files, names)
-            else:
-                for day in days:
-                    of_day = {
-                        device: {day: paths[day]} for device, paths in files.items() if day in paths
-                    }
-                    self._write(of_day, replace(names, day=day))
+            self._export(seen, days)
         except OSError as error:
+            refuse_replaced(looked_at, seen)  # a file that went away may be all that is wrong
             raise StoreError(
                 f"cannot export into {self.input.output}: {error.strerror or error}",
                 "the exports that are there are whole; make room or set permissions and run again",
             ) from error
+        refuse_replaced(looked_at, seen)
         self.warnings.extend(
             f"column '{column}' is missing from the data of {', '.join(sorted(devices))}: "
             "exported empty"
@@ -158,12 +162,23 @@ class _Exporting:
             warnings=tuple(self.warnings),
         )
 
-    def _files(self, days: Iterable[date]) -> tuple[dict[str, dict[date, Path]], str | None]:
+    def _export(self, seen: Seen, days: Iterable[date]) -> None:
+        files, window = self._files(seen)
+        names = _FileNames(self.input, window, self.how.suffix)
+        self.input.output.mkdir(parents=True, exist_ok=True)
+        if self.params.span == "all":
+            self._write(files, names)
+            return
+        for day in days:
+            of_day = {device: {day: paths[day]} for device, paths in files.items() if day in paths}
+            self._write(of_day, replace(names, day=day))
+
+    def _files(self, seen: Seen) -> tuple[dict[str, dict[date, Path]], str | None]:
         """Find the files to export by device and day, and the window that they have, if any."""
         found = [
-            (day, key, path)
-            for day in days
-            for key, path in self.input.parts(day).items()
+            (day, key, Path(file.path))
+            for (_, day), parts in seen.items()
+            for key, file in parts.items()
             if key.domain == self.params.domain
         ]
         windows = {key.window for _, key, _ in found if key.window}

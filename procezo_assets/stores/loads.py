@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from procezo_assets.datasets import Home, PartKey, part_files, stage_days
+from procezo_assets.day_lock import kept_still
 from procezo_assets.errors import TransientStoreError
 from procezo_assets.stores.parquet import read_provenance
 from procezo_assets.stores.replacing import write_atomically
@@ -55,14 +55,9 @@ class StageInput:
         """The parquet files of a day, by device, domain and window."""
         return part_files(self.folder, day)
 
-    @contextmanager
-    def kept_still(self, day: date) -> Iterator[None]:
+    def kept_still(self, day: date) -> AbstractContextManager[None]:
         """Keep runs from replacing the files of a day while the block looks at them."""
-        lock = self.home.dataset(self.dataset).lock(day)
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("ab") as file:  # the lock of `FileLock`, at a tenth of what that costs
-            fcntl.flock(file, fcntl.LOCK_SH)
-            yield
+        return kept_still(self.home.dataset(self.dataset), day)
 
     def days_present(self) -> list[date]:
         """All days of the dataset that the input stage has files for, sorted."""

@@ -11,9 +11,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from procezo_assets.datasets import PartKey, StoredFile, stored_files
-from procezo_assets.errors import StoreError, TransientStoreError
-from procezo_assets.stores.loads import StageInput
+from procezo_assets.datasets import PartKey
+from procezo_assets.errors import StoreError
 from procezo_assets.stores.warehouse import first_line, glob_of
 
 NO_TYPE = '"NULL"'
@@ -22,13 +21,6 @@ NO_TYPE = '"NULL"'
 _SIGNED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 _UNSIGNED = ("UTINYINT", "USMALLINT", "UINTEGER")
 _FLOATS = ("FLOAT", "DOUBLE")
-
-Seen = dict[tuple[str, date], dict[PartKey, StoredFile]]
-"""The files of each dataset and day."""
-
-
-class PartsReplacedError(TransientStoreError):
-    """Another run replaced files while they were loaded."""
 
 
 @dataclass(frozen=True)
@@ -63,31 +55,6 @@ class Batch:
     dataset: str
     files: list[str]
     columns: dict[str, str]
-
-
-def parts_seen(inputs: Sequence[StageInput]) -> Seen:
-    """Find the files of all days, those of each day as one run left them."""
-    seen: Seen = {}
-    for one in inputs:
-        for day in one.days:
-            with one.kept_still(day):
-                seen[one.dataset, day] = stored_files(one.folder, day)
-    return seen
-
-
-def refuse_replaced(inputs: Sequence[StageInput], seen: Seen) -> None:
-    """Refuse to go on with files that another run has replaced since they were seen.
-
-    Raises:
-        PartsReplacedError: Names the first day.
-    """
-    for one in inputs:
-        for day in one.days:
-            if stored_files(one.folder, day) != seen[one.dataset, day]:
-                raise PartsReplacedError(
-                    f"files of dataset '{one.dataset}' of {day} are replaced while they are loaded",
-                    "run again when the run that writes them is done; nothing was changed",
-                )
 
 
 def unreadable_days(

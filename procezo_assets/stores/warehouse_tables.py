@@ -12,11 +12,16 @@ from typing import Any
 
 import duckdb
 import polars as pl
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from procezo_assets.errors import StoreError
 from procezo_assets.stores.column_units import unit_comment, units_of_files
 from procezo_assets.stores.loads import Loaded, StageInput
+from procezo_assets.stores.seen_parts import (
+    Seen,
+    again_where_replaced,
+    parts_seen,
+    refuse_replaced,
+)
 from procezo_assets.stores.warehouse import (
     BUSY_WAIT_S,
     connect_for_loading,
@@ -29,11 +34,7 @@ from procezo_assets.stores.warehouse_files import (
     NO_TYPE,
     Batch,
     PartFile,
-    PartsReplacedError,
-    Seen,
     batches_of,
-    parts_seen,
-    refuse_replaced,
     unreadable_days,
     wider,
 )
@@ -41,7 +42,6 @@ from procezo_assets.stores.warehouse_views import MADE_BY, refresh_views
 
 Connection = duckdb.DuckDBPyConnection
 
-_ATTEMPTS = 5
 _KEY_COLUMNS = {"dataset": "VARCHAR", "device": "VARCHAR", "ts": "TIMESTAMP WITH TIME ZONE"}
 
 
@@ -69,14 +69,18 @@ def load(
 
     Raises:
         StoreError: Where the warehouse cannot be opened or refuses the rows; nothing is changed.
-        TransientStoreError: Where other runs replace the files again and again.
+        TransientStoreError: Where other runs replace the files again and again, or work on a day
+            for very long.
     """
     if not inputs:
         return []
-    with connect_for_loading(inputs[0].home, busy_wait_s=busy_wait_s) as connection:
-        loading = _Loading(connection, inputs, domains=domains, windows=windows)
-        loaded = loading.run()
-        warnings = refresh_views(connection, inputs, domains=domains) if views else []
+    for attempt in again_where_replaced():
+        with attempt:
+            seen = parts_seen(inputs)  # may wait for a day, and nobody is to wait for that as well
+            with connect_for_loading(inputs[0].home, busy_wait_s=busy_wait_s) as connection:
+                loading = _Loading(connection, inputs, domains=domains, windows=windows)
+                loaded = loading.run(seen)
+                warnings = refresh_views(connection, inputs, domains=domains) if views else []
     return [
         replace(one, files=(inputs[0].home.warehouse,), warnings=(*one.warnings, *warnings))
         for one in loaded
@@ -103,16 +107,7 @@ class _Loading:
         # A flow may be called like the database itself, so that only the full path is unambiguous.
         (self.catalog,) = _row(connection.execute("SELECT current_database()"))
 
-    def run(self) -> list[Loaded]:
-        attempts = Retrying(
-            stop=stop_after_attempt(_ATTEMPTS),
-            retry=retry_if_exception_type(PartsReplacedError),
-            reraise=True,
-        )
-        return attempts(self._run)
-
-    def _run(self) -> list[Loaded]:
-        seen = parts_seen(self.inputs)
+    def run(self, seen: Seen) -> list[Loaded]:
         try:
             return self._load(seen)
         except (duckdb.Error, OSError, pl.exceptions.PolarsError):

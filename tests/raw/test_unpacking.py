@@ -6,6 +6,9 @@ import bz2
 import gzip
 import io
 import lzma
+import os
+import signal
+import subprocess
 import zipfile
 
 import pytest
@@ -99,6 +102,40 @@ def test_a_sheet_whose_corners_are_far_apart_ends_no_process_of_ours(tmp_path):
 def test_a_sheet_takes_bounded_time(tmp_path, monkeypatch):
     monkeypatch.setattr(spreadsheets, "_MOST_SECONDS", 1)
     assert refusal(tmp_path, sheet(1_000_000, 20)).reason == "spreadsheet_too_large"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_reader_says_nothing_of_the_file(tmp_path, stop, monkeypatch):
+    start = subprocess.Popen
+
+    def start_and_stop(*args, **named):
+        reader = start(*args, **named)
+        reader.send_signal(stop)
+        return reader
+
+    (tmp_path / "x.csv").write_bytes(sheet(10, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", start_and_stop)
+        with pytest.raises(RawFileError, match="was stopped"):
+            open_raw(tmp_path / "x.csv", tmp_path / "scratch", PARAMS)
+    with open_raw(tmp_path / "x.csv", tmp_path / "scratch", PARAMS) as opened:
+        assert opened.read_at(0, 2) == b"ts"
+
+
+def test_the_reader_is_not_in_the_group_that_the_terminal_interrupts(tmp_path, monkeypatch):
+    groups = []
+    start = subprocess.Popen
+
+    def start_and_look(*args, **named):
+        reader = start(*args, **named)
+        groups.append(os.getpgid(reader.pid))
+        return reader
+
+    monkeypatch.setattr(subprocess, "Popen", start_and_look)
+    (tmp_path / "x.csv").write_bytes(sheet(10, 2))
+    open_raw(tmp_path / "x.csv", tmp_path / "scratch", PARAMS).close()
+    assert groups
+    assert os.getpgrp() not in groups
 
 
 def test_lines_of_a_sheet_are_bounded_as_those_of_archives(tmp_path, monkeypatch):

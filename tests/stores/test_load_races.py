@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,10 +14,12 @@ from filelock import FileLock
 from warehouse_parts import D1 as DAY
 from warehouse_parts import TABLE, query, stage_input, write_part
 
+from procezo_assets import day_lock
 from procezo_assets.datasets import Home
 from procezo_assets.errors import TransientStoreError
-from procezo_assets.stores import warehouse_tables
+from procezo_assets.stores import exports, warehouse_tables
 from procezo_assets.stores.loads import turn_to_load
+from procezo_assets.treatments.exportcsv import ExportcsvParameters, exportcsv
 
 POSTGRES = {"treatment": "to_postgres"}
 CSV = {
@@ -116,6 +119,35 @@ class TestWarehouse:
             loading.result(60)
         assert self.values(home) == [("a", 2), ("b", 2)]
 
+    def test_who_waits_for_a_day_lets_others_read_and_load(self, home, monkeypatch):
+        warehouse_tables.load([stage_input(home, DAY)])
+        write_part(home, DAY, {"v": [7]}, device="c", dataset="OTHER")
+        asked = threading.Event()
+        ask = day_lock._is_shared
+        monkeypatch.setattr(day_lock, "_is_shared", lambda file: asked.set() or ask(file))
+        with ThreadPoolExecutor(1) as pool:
+            with FileLock(home.dataset("GRACE").lock(DAY)):
+                loading = pool.submit(warehouse_tables.load, [stage_input(home, DAY)])
+                assert asked.wait(20)
+                lock = FileLock(home.state / "warehouse.lock")
+                with lock.acquire(timeout=0):
+                    assert self.values(home) == [("a", 1), ("b", 1)]
+                warehouse_tables.load([stage_input(home, DAY, dataset="OTHER")])
+                assert not loading.done()
+            loading.result(60)
+        assert self.values(home) == [("a", 1), ("b", 1), ("c", 7)]
+
+    def test_who_waits_too_long_for_a_day_says_so(self, home, monkeypatch):
+        monkeypatch.setattr(day_lock, "_STILL_WAIT_S", 0.1)
+        lock = home.dataset("GRACE").lock(DAY)
+        lock.parent.mkdir(parents=True)
+        with (
+            FileLock(lock),
+            pytest.raises(TransientStoreError, match="working on 2026-01-25 of dataset 'GRACE'"),
+        ):
+            warehouse_tables.load([stage_input(home, DAY)])
+        assert not home.warehouse.exists()
+
     @pytest.mark.parametrize("gone", [False, True])
     def test_what_is_replaced_after_it_was_listed_is_loaded_again(self, home, monkeypatch, gone):
         self.meanwhile(home, monkeypatch, times=1, gone=gone)
@@ -147,3 +179,62 @@ class TestWarehouse:
             return batches
 
         monkeypatch.setattr(warehouse_tables, "batches_of", batches_of)
+
+
+class TestExport:
+    """A day of two devices, each of which has one value in all rows of a run."""
+
+    @pytest.fixture
+    def home(self, tmp_path):
+        home = Home(tmp_path / "home")
+        self.write(home, 1)
+        return home
+
+    def write(self, home, value):
+        for device in ("a", "b"):
+            write_part(home, DAY, {"v": [value]}, device=device)
+
+    def meanwhile(self, home, monkeypatch, *, times, gone=False):
+        """Replace the day's files once the first device was looked at."""
+        original, left = exports.joined, iter(range(times))
+
+        def joined(paths):
+            result = original(paths)
+            if (number := next(left, None)) is not None:
+                self.write(home, 2 + number)
+                if gone:
+                    next(home.dataset("GRACE").path.rglob("b__*.parquet")).unlink()
+            return result
+
+        monkeypatch.setattr(exports, "joined", joined)
+
+    def export(self, home):
+        (loaded,) = exportcsv(
+            [stage_input(home, DAY)],
+            ExportcsvParameters.model_validate({"tz": "UTC", "columns": {"v": "v"}}),
+        )
+        assert loaded.failed == {}
+        return [
+            (home.dataset("GRACE").path / name).read_text().split()[-1].split(";")[-1]
+            for name in loaded.tables
+        ]
+
+    def test_no_half_of_a_partition_is_exported(self, home):
+        lock = home.dataset("GRACE").lock(DAY)
+        lock.parent.mkdir(parents=True)
+        with ThreadPoolExecutor(1) as pool:
+            with FileLock(lock):  # as a run does that writes the day
+                exporting = pool.submit(self.export, home)
+                time.sleep(0.2)
+                self.write(home, 2)
+            assert exporting.result(60) == ["2", "2"]
+
+    @pytest.mark.parametrize("gone", [False, True])
+    def test_what_is_replaced_meanwhile_is_exported_again(self, home, monkeypatch, gone):
+        self.meanwhile(home, monkeypatch, times=1, gone=gone)
+        assert self.export(home) == (["2"] if gone else ["2", "2"])
+
+    def test_what_is_replaced_for_ever_is_said_so(self, home, monkeypatch):
+        self.meanwhile(home, monkeypatch, times=99)
+        with pytest.raises(TransientStoreError, match="'GRACE' of 2026-01-25 are replaced"):
+            self.export(home)
