@@ -25,11 +25,14 @@ from procezo_assets.errors import ParameterError, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 
-# what people call a secret; a treatment's own are known by their type
+# what people call a secret, in whole words where others have it in them (secretion, groundsnow);
+# a treatment's own are known by their type
 _SECRET_NAME = re.compile(
-    r"passw|passphrase|pwd|secret|token|api_?key|private_?key|credential|dsn|notify|^url$",
-    re.IGNORECASE,
+    r"passw|passphrase|credential|^(?:url|notify)$"
+    r"|(?<![a-z])(?:pwds?|dsn|(?:client|app)?secrets?|(?:access|auth|api|bearer)?tokens?"
+    r"|(?:api|private)[_-]?keys?)(?![a-z])"
 )
+_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 # `user:password@` of an address, `password=` of libpq
 _SECRET_TEXT = re.compile(r"://\S*@|password\s*=", re.IGNORECASE)
 _MASK = "**********"
@@ -186,7 +189,8 @@ def is_secret_name(name: str, declared: Collection[str] = ()) -> bool:
         name: The parameter's name.
         declared: The names that a model declares as secret (see `secret_names`).
     """
-    return name in declared or bool(_SECRET_NAME.search(name))
+    words = _CAMEL_CASE.sub("_", name).lower()
+    return name in declared or bool(_SECRET_NAME.search(words))
 
 
 def secret_names(model: type[BaseModel]) -> set[str]:

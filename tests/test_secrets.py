@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from small_home import AGGREGATE, CLEAN, CSV, DAYS, DUCKDB, PARSE, SmallHome
 
 from procezo_assets.orchestration.code_location import build_defs
+from procezo_assets.parameters import is_secret_name
 from procezo_assets.stores import postgres_connection
 
 pytestmark = [
@@ -272,3 +273,17 @@ def test_a_wrong_address_of_dagsters_own_database_is_told_without_its_secret(hom
     ended = shown.procezo("flow", "small")
     assert ended.code == 1
     assert "PROCEZO_DAGSTER_POSTGRES_URL" in ended.error
+
+
+def test_secrets_are_known_by_the_words_of_their_names():
+    for name in (
+        "password", "sslpassword", "PGPASSWORD", "passwort", "db_pwd", "client_secret", "token",
+        "clientSecret", "APIToken", "access-tokens", "accesstoken", "token2", "apiKey", "api_key",
+        "private-key", "sentry_dsn", "credentials", "passphrase", "notify", "url",
+    ):  # fmt: skip
+        assert is_secret_name(name), name
+    for name in (
+        "byssus_secretion", "groundsnow", "redsnapper", "notify_level", "tokenizer", "curl",
+        "upwdraft", "url_count", "key",
+    ):  # fmt: skip
+        assert not is_secret_name(name), name
