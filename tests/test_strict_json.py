@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 
@@ -57,3 +58,11 @@ def test_what_is_large_or_no_file_is_not_even_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(ValueError, match="it is no plain file"):
         read_small_file(tmp_path / "pipe.json")
+
+
+def test_many_keys_are_not_compared_with_each_other():
+    text = ", ".join(f'"{key}": 1' for key in [*range(50_000), 49_999])
+    began = time.process_time()
+    with pytest.raises(ValueError, match="the key '49999' stands twice"):
+        strict_json(f"{{{text}}}")
+    assert time.process_time() - began < 2
