@@ -222,7 +222,10 @@ def test_run_parameters_with_a_secret_are_kept_nowhere(home, shown):
     ):
         ended = shown.procezo("flow", "small", "--params", json.dumps(params))
         assert ended.code == 1, params
-    for text in (f'{{"password": "{CANARY}"', f'["password", "{CANARY}"]'):
+    for text in (
+        f'{{"password": "{CANARY}"', f'["password", "{CANARY}"]',
+        f'{{"postgres": {{"password": "{CANARY}\\u0000"}}}}', f'{{"password": "{CANARY}\\ud800"}}',
+    ):  # fmt: skip
         assert shown.procezo("flow", "small", "--params", text).code == 2
     shown.look_at_files(home.path / "flows/small.json")
 
