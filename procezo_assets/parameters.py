@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    SecretBytes,
     SecretStr,
     ValidationError,
 )
@@ -195,9 +196,9 @@ def is_secret_name(name: str, declared: Collection[str] = ()) -> bool:
 
 def secret_names(model: type[BaseModel]) -> set[str]:
     """The names of a model's parameters that are declared as secret."""
-    schema = model.model_json_schema(by_alias=True)
     return {
         name
+        for schema in (model.model_json_schema(by_alias=by_alias) for by_alias in (True, False))
         for one in (schema, *schema.get("$defs", {}).values())
         for name, described in one.get("properties", {}).items()
         if any(option.get("format") == "password" for option in _options(described))
@@ -205,12 +206,24 @@ def secret_names(model: type[BaseModel]) -> set[str]:
 
 
 def plain_secrets(params: BaseModel) -> set[str]:
-    """The names of parameters that hold a secret as it is."""
+    """The names, by field and by alias, of parameters that hold a secret as it is."""
     return {
-        field.alias or name
+        written
         for name, field in type(params).model_fields.items()
-        if isinstance(getattr(params, name), SecretStr)
+        if _holds_secret(getattr(params, name))
+        for written in (name, field.alias, field.validation_alias)
+        if isinstance(written, str)
     }
+
+
+def _holds_secret(value: object) -> bool:
+    if isinstance(value, BaseModel):
+        return any(_holds_secret(inner) for _, inner in value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_secret, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_holds_secret, value))
+    return isinstance(value, SecretStr | SecretBytes)
 
 
 def shown_json(params: BaseModel) -> str:

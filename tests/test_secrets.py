@@ -39,9 +39,16 @@ import polars as pl
 from pydantic import Field, SecretStr
 from procezo_assets.treatments import Parameters, PartAbout, treatment
 
+class Login(Parameters):
+    phrase: SecretStr
+
 class Own(Parameters):
     key: SecretStr
     api_token: str = ""
+    called: SecretStr | None = Field(None, alias="said")
+    login: Login | None = None
+    several: tuple[Login, ...] = ()
+    by_name: dict[str, list[SecretStr]] = {}
 
 @treatment(parameters=Own, version="1", inputs=("20_clean",), output="22_own")
 def own(frame: pl.DataFrame, params: Own) -> pl.DataFrame:
@@ -216,6 +223,11 @@ def test_run_parameters_with_a_secret_are_kept_nowhere(home, shown):
         {"url": f"postgresql://u:{CANARY}@h/d"},
         {"key": CANARY},
         {"own": {"key": CANARY}},
+        {"said": CANARY},
+        {"own": {"called": CANARY}},
+        {"login": {"phrase": CANARY}},
+        {"several": [{"phrase": CANARY}]},
+        {"by_name": {"one": [CANARY]}},
         {"passwort": CANARY},
         {"postgres": [CANARY]},
         {"port": {"password": CANARY}},
