@@ -13,7 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from procezo_assets.datasets import QUARANTINE_FOLDER, RAW_FOLDER, Home, check_dataset_name
 from procezo_assets.errors import FlowError, ProcezoError, did_you_mean
-from procezo_assets.flows import RAW_STAGE, Arrivals, Flow, FlowSet, Schedule, Stage
+from procezo_assets.flows import (
+    RAW_STAGE,
+    Arrivals,
+    Flow,
+    FlowSet,
+    Schedule,
+    Stage,
+    check_flow_name,
+)
 from procezo_assets.parameters import parameter_names, validated
 from procezo_assets.strict_json import read_small_file, strict_json
 from procezo_assets.treatments.model import BUILT_IN, Treatment
@@ -22,7 +30,6 @@ from procezo_assets.treatments.registry import Registry
 
 DEFAULT_START = date(2020, 1, 1)
 
-_FLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _OUTPUT = re.compile(r"(?:[0-9]{1,9}_)?([A-Za-z][A-Za-z0-9_-]{0,99})")
 
 
@@ -133,10 +140,7 @@ def read_flow(path: Path, registry: Registry) -> Flow:
         raise FlowError(f"{path.name} is no flow", 'start with {"name": …, "steps": […]}')
     declared = validated(FlowDeclaration, values, where=path.name)
     name = declared.name or path.stem
-    if not _FLOW_NAME.fullmatch(name):
-        raise FlowError(
-            f"{path.name}: '{name}' cannot be a flow's name", "use letters, digits, '_' and '-'"
-        )
+    check_flow_name(name, f"{path.name}: ")
     stages = _stages(declared, path, registry)
     flow = Flow(
         name=name,

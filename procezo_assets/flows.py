@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -25,8 +26,27 @@ from procezo_assets.treatments.model import Treatment
 # the name of the raw files among the stages
 RAW_STAGE = "raw"
 
+LONGEST_FLOW_NAME = 100
+_FLOW_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_FLOW_NAME - 1}}}")
 
 _CRON_FIELDS = 5
+
+
+def check_flow_name(name: str, where: str = "") -> None:
+    """Refuse what cannot be a flow's name.
+
+    Args:
+        name: The name.
+        where: Names the file, for the error.
+
+    Raises:
+        FlowError: Where it cannot.
+    """
+    if not _FLOW_NAME.fullmatch(name):
+        raise FlowError(
+            f"{where}'{name}' cannot be a flow's name",
+            f"use letters, digits, '_' and '-', at most {LONGEST_FLOW_NAME}",
+        )
 
 
 class Schedule(BaseModel):

@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    SecretBytes,
     SecretStr,
     ValidationError,
 )
@@ -25,11 +26,14 @@ from procezo_assets.errors import ParameterError, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 
-# what people call a secret; a treatment's own are known by their type
+# what people call a secret, in whole words where others have it in them (secretion, groundsnow);
+# a treatment's own are known by their type
 _SECRET_NAME = re.compile(
-    r"passw|passphrase|pwd|secret|token|api_?key|private_?key|credential|dsn|notify|^url$",
-    re.IGNORECASE,
+    r"passw|passphrase|credential|^(?:url|notify)$"
+    r"|(?<![a-z])(?:pwds?|dsn|(?:client|app)?secrets?|(?:access|auth|api|bearer)?tokens?"
+    r"|(?:api|private)[_-]?keys?)(?![a-z])"
 )
+_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 # `user:password@` of an address, `password=` of libpq
 _SECRET_TEXT = re.compile(r"://\S*@|password\s*=", re.IGNORECASE)
 _MASK = "**********"
@@ -186,14 +190,15 @@ def is_secret_name(name: str, declared: Collection[str] = ()) -> bool:
         name: The parameter's name.
         declared: The names that a model declares as secret (see `secret_names`).
     """
-    return name in declared or bool(_SECRET_NAME.search(name))
+    words = _CAMEL_CASE.sub("_", name).lower()
+    return name in declared or bool(_SECRET_NAME.search(words))
 
 
 def secret_names(model: type[BaseModel]) -> set[str]:
     """The names of a model's parameters that are declared as secret."""
-    schema = model.model_json_schema(by_alias=True)
     return {
         name
+        for schema in (model.model_json_schema(by_alias=by_alias) for by_alias in (True, False))
         for one in (schema, *schema.get("$defs", {}).values())
         for name, described in one.get("properties", {}).items()
         if any(option.get("format") == "password" for option in _options(described))
@@ -201,12 +206,24 @@ def secret_names(model: type[BaseModel]) -> set[str]:
 
 
 def plain_secrets(params: BaseModel) -> set[str]:
-    """The names of parameters that hold a secret as it is."""
+    """The names, by field and by alias, of parameters that hold a secret as it is."""
     return {
-        field.alias or name
+        written
         for name, field in type(params).model_fields.items()
-        if isinstance(getattr(params, name), SecretStr)
+        if _holds_secret(getattr(params, name))
+        for written in (name, field.alias, field.validation_alias)
+        if isinstance(written, str)
     }
+
+
+def _holds_secret(value: object) -> bool:
+    if isinstance(value, BaseModel):
+        return any(_holds_secret(inner) for _, inner in value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_secret, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_holds_secret, value))
+    return isinstance(value, SecretStr | SecretBytes)
 
 
 def shown_json(params: BaseModel) -> str:

@@ -53,9 +53,11 @@ def read_small_file(path: Path) -> bytes:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the key {name!r} stands twice in one object")
+            seen.add(name)
     return found
 
 
@@ -70,20 +72,29 @@ def _finite(text: str) -> float:
     return value
 
 
-def _check(value: object, depth: int = 0) -> None:
-    if depth > _DEEPEST:
+def _check(value: object, at: tuple[str | int, ...] = ()) -> None:
+    if len(at) > _DEEPEST:
         raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
     if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError(f"{value[:40]!r} has a NUL character")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{value[:40]!r} has half a character (a lone surrogate)") from None
+        _check_text(value, at)
     elif isinstance(value, dict):
         for name, inner in value.items():
-            _check(name, depth)
-            _check(inner, depth + 1)
+            _check_text(name, (*at, name))
+            _check(inner, (*at, name))
     elif isinstance(value, list):
-        for inner in value:
-            _check(inner, depth + 1)
+        for place, inner in enumerate(value):
+            _check(inner, (*at, place))
+
+
+def _check_text(text: str, at: tuple[str | int, ...]) -> None:
+    if "\0" in text:
+        raise ValueError(f"{_named(at)} has a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{_named(at)} has half a character (a lone surrogate)") from None
+
+
+def _named(at: tuple[str | int, ...]) -> str:
+    """Where a text stands; the text itself may be a password."""
+    return repr(".".join(str(part)[:40] for part in at)) if at else "the text"

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from small_home import AGGREGATE, CLEAN, CSV, DAYS, DUCKDB, PARSE, SmallHome
 
 from procezo_assets.orchestration.code_location import build_defs
+from procezo_assets.parameters import is_secret_name
 from procezo_assets.stores import postgres_connection
 
 pytestmark = [
@@ -38,9 +39,16 @@ import polars as pl
 from pydantic import Field, SecretStr
 from procezo_assets.treatments import Parameters, PartAbout, treatment
 
+class Login(Parameters):
+    phrase: SecretStr
+
 class Own(Parameters):
     key: SecretStr
     api_token: str = ""
+    called: SecretStr | None = Field(None, alias="said")
+    login: Login | None = None
+    several: tuple[Login, ...] = ()
+    by_name: dict[str, list[SecretStr]] = {}
 
 @treatment(parameters=Own, version="1", inputs=("20_clean",), output="22_own")
 def own(frame: pl.DataFrame, params: Own) -> pl.DataFrame:
@@ -215,13 +223,21 @@ def test_run_parameters_with_a_secret_are_kept_nowhere(home, shown):
         {"url": f"postgresql://u:{CANARY}@h/d"},
         {"key": CANARY},
         {"own": {"key": CANARY}},
+        {"said": CANARY},
+        {"own": {"called": CANARY}},
+        {"login": {"phrase": CANARY}},
+        {"several": [{"phrase": CANARY}]},
+        {"by_name": {"one": [CANARY]}},
         {"passwort": CANARY},
         {"postgres": [CANARY]},
         {"port": {"password": CANARY}},
     ):
         ended = shown.procezo("flow", "small", "--params", json.dumps(params))
         assert ended.code == 1, params
-    for text in (f'{{"password": "{CANARY}"', f'["password", "{CANARY}"]'):
+    for text in (
+        f'{{"password": "{CANARY}"', f'["password", "{CANARY}"]',
+        f'{{"postgres": {{"password": "{CANARY}\\u0000"}}}}', f'{{"password": "{CANARY}\\ud800"}}',
+    ):  # fmt: skip
         assert shown.procezo("flow", "small", "--params", text).code == 2
     shown.look_at_files(home.path / "flows/small.json")
 
@@ -272,3 +288,17 @@ def test_a_wrong_address_of_dagsters_own_database_is_told_without_its_secret(hom
     ended = shown.procezo("flow", "small")
     assert ended.code == 1
     assert "PROCEZO_DAGSTER_POSTGRES_URL" in ended.error
+
+
+def test_secrets_are_known_by_the_words_of_their_names():
+    for name in (
+        "password", "sslpassword", "PGPASSWORD", "passwort", "db_pwd", "client_secret", "token",
+        "clientSecret", "APIToken", "access-tokens", "accesstoken", "token2", "apiKey", "api_key",
+        "private-key", "sentry_dsn", "credentials", "passphrase", "notify", "url",
+    ):  # fmt: skip
+        assert is_secret_name(name), name
+    for name in (
+        "byssus_secretion", "groundsnow", "redsnapper", "notify_level", "tokenizer", "curl",
+        "upwdraft", "url_count", "key",
+    ):  # fmt: skip
+        assert not is_secret_name(name), name

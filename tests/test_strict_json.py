@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 
@@ -30,7 +31,9 @@ def test_json_is_read(value):
         ("9" * 5000, "Exceeds the limit"),
         (r'{"a": "\ud800"}', "half a character"),
         (r'{"\udfff": 1}', "half a character"),
-        (r'["\u0000"]', "has a NUL character"),
+        (r'["\u0000"]', "'0' has a NUL character"),
+        (r'{"a": {"b": ["", "x\u0000"]}}', "'a.b.1' has a NUL character"),
+        (r'"\u0000"', "the text has a NUL character"),
         ("{'a': 1}", "Expecting property name"),
         ("", "Expecting value"),
     ],
@@ -57,3 +60,11 @@ def test_what_is_large_or_no_file_is_not_even_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(ValueError, match="it is no plain file"):
         read_small_file(tmp_path / "pipe.json")
+
+
+def test_many_keys_are_not_compared_with_each_other():
+    text = ", ".join(f'"{key}": 1' for key in [*range(50_000), 49_999])
+    began = time.process_time()
+    with pytest.raises(ValueError, match="the key '49999' stands twice"):
+        strict_json(f"{{{text}}}")
+    assert time.process_time() - began < 2

@@ -12,6 +12,7 @@ import click
 from procezo_assets.cli.home import JsonObject, current_home, load
 from procezo_assets.datasets import Dataset
 from procezo_assets.errors import DatasetError, FlowError
+from procezo_assets.flows import LONGEST_FLOW_NAME, check_flow_name
 from procezo_assets.harmless import harmless
 from procezo_assets.raw.folder import find_files
 from procezo_assets.templates import place
@@ -63,9 +64,8 @@ def init(dataset: str, name: str | None, like: Path | None, given: dict[str, Any
             err=True,
         )
         return
-    name = name or re.sub(r"[^a-z0-9_-]+", "-", dataset.lower()).strip("-_") or "flow"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise FlowError(f"'{name}' cannot be a flow's name", "use letters, digits, '_' and '-'")
+    name = name or _derived_name(dataset)
+    check_flow_name(name)
     path = home.flows / f"{name}.json"
     if path.exists():
         raise FlowError(f"{path} is already there", "name another with --flow")
@@ -85,6 +85,11 @@ def init(dataset: str, name: str | None, like: Path | None, given: dict[str, Any
     for problem in problems:
         click.echo(harmless(f"note: {problem}"), err=True)
     click.echo(harmless(_advice(name, like)), err=True)
+
+
+def _derived_name(dataset: str) -> str:
+    letters = re.sub(r"[^a-z0-9_-]+", "-", dataset.lower()).strip("-_")
+    return letters[:LONGEST_FLOW_NAME] or "flow"
 
 
 def _first_raw_file(dataset: Dataset) -> Path | None:

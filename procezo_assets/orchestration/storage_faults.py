@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +14,17 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from procezo_assets.disks import remedy
-from procezo_assets.errors import TransientStoreError
+from procezo_assets.errors import StoreError, TransientStoreError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# of a server: connection lost, server stopping, too many connections, locked, deadlock
+_PASSING = re.compile(r"08\w{3}|57P0[1-5]|53300|55P03|40001|40P01")
+# of a server that starts, stops or recovers, and of one that has too many clients
+_BUSY = ("the database system", "terminating connection", "too many", "connection slots")
+_LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+_OF_THE_DISK = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")
 
 WAIT_S = 60.0
 """How long, in seconds, a run waits for the storage to take what it has to say."""
@@ -34,7 +43,7 @@ def patiently(tell: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     attempts = Retrying(
         stop=stop_after_delay(WAIT_S),
         wait=wait_exponential(multiplier=0.2, max=5),
-        retry=retry_if_exception(lambda error: _is_storage_fault(error) and not _is_full(error)),
+        retry=retry_if_exception(lambda error: _is_storage_fault(error) and _passes(error)),
         reraise=True,
     )
     return attempts(tell, *args, **named)
@@ -45,19 +54,22 @@ def told_in_one_line() -> Iterator[None]:
     """Say in one line what is wrong with the storage.
 
     Raises:
-        TransientStoreError: Where the block fails for that.
+        TransientStoreError: Where the block fails for a storage that is locked or away.
+        StoreError: Where it fails for another fault of the storage.
     """
     try:
         yield
     except Exception as error:
         if not _is_storage_fault(error):
             raise
+        problem = f"Dagster's storage cannot be used: {without_statement(str(error))}"
+        if _passes(error):
+            raise TransientStoreError(
+                problem,
+                "another process may hold it, or its server is away: run again when it is back",
+            ) from None
         storage = Path(os.environ["DAGSTER_HOME"], "history")
-        elsewhere = "another process may hold it, or its server is away: run again when it is back"
-        raise TransientStoreError(
-            f"Dagster's storage cannot be used: {without_statement(str(error))}",
-            remedy(storage) if _is_full(error) else elsewhere,
-        ) from None
+        raise StoreError(problem, remedy(storage) if _is_of_the_disk(error) else "") from None
 
 
 def without_statement(message: str) -> str:
@@ -65,13 +77,30 @@ def without_statement(message: str) -> str:
     return " ".join(message.partition("\n[SQL: ")[0].split())
 
 
-def _is_full(error: BaseException) -> bool:
-    """Whether SQLite could not write, which it calls an I/O error, too."""
-    return "disk is full" in str(error) or "disk I/O error" in str(error)
-
-
 def _is_storage_fault(error: BaseException) -> bool:
-    if isinstance(error, OperationalError | InterfaceError):
-        return True
-    # of dagster-postgres, which is imported only where it is asked for
+    return isinstance(error, OperationalError | InterfaceError) or _is_of_dagster_postgres(error)
+
+
+def _is_of_dagster_postgres(error: BaseException) -> bool:
+    # it is imported only where it is asked for
     return type(error).__name__ == "DagsterPostgresException"
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether a fault of the storage is one that waiting may mend: it is locked, or away."""
+    if not isinstance(error, OperationalError | InterfaceError):
+        return error.__cause__ is None or _passes(error.__cause__)
+    if isinstance(error.orig, sqlite3.Error):
+        return _sqlite_name(error).startswith(_LOCKED)
+    if state := getattr(error.orig, "pgcode", None):
+        return _PASSING.fullmatch(state) is not None
+    return "FATAL" not in str(error) or any(word in str(error) for word in _BUSY)
+
+
+def _is_of_the_disk(error: BaseException) -> bool:
+    """Whether SQLite could not open or write its file."""
+    return _sqlite_name(error).startswith(_OF_THE_DISK)
+
+
+def _sqlite_name(error: BaseException) -> str:
+    return getattr(getattr(error, "orig", None), "sqlite_errorname", "")

@@ -12,6 +12,11 @@ from procezo_assets.parameters import is_secret_name, secret_names
 
 _IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://[^\s]*:[^\s]*@|password\s*=", re.IGNORECASE)
 _NOTIFY = "notify"
+# parameters whose keys are names of columns or domains, and where parameters stand
+_BY_COLUMN = frozenset({"rename", "units", "columns", "agg_method"})
+_PARAMETERS = (("params",), ("steps", None, "params"), ("overrides", None, None))
+
+_Place = tuple[str | int, ...]
 
 
 def without_secrets(flow: Flow, data: bytes) -> tuple[bytes, list[str]]:
@@ -27,34 +32,57 @@ def without_secrets(flow: Flow, data: bytes) -> tuple[bytes, list[str]]:
     models = [stage.treatment.parameters for stage in flow.stages]
     names = {name for model in models for name in secret_names(model)}
     removed: list[str] = []
-    content = _cleared(json.loads(data), "", names, removed)
+    content = _cleared(json.loads(data), (), names, removed)
     if not removed:
         return data, []
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), removed
 
 
-def _cleared(value: Any, where: str, names: Collection[str], removed: list[str]) -> Any:  # noqa: ANN401 - any JSON
+def _cleared(value: Any, at: _Place, names: Collection[str], removed: list[str]) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, dict):
         return {
-            key: _cleared(item, f"{where}.{key}".lstrip("."), names, removed)
+            key: _cleared(item, (*at, key), names, removed)
             for key, item in value.items()
-            if not _is_secret(key, item, f"{where}.{key}".lstrip("."), names, removed)
+            if not _is_secret(item, (*at, key), names, removed)
         }
     if isinstance(value, list):
-        places = [(item, f"{where}[{place}]") for place, item in enumerate(value)]
         return [
-            _cleared(item, place, names, removed)
-            for item, place in places
-            # an address of a notification mostly is its secret
-            if not _is_secret(_NOTIFY if where == _NOTIFY else "", item, place, names, removed)
+            _cleared(item, (*at, place), names, removed)
+            for place, item in enumerate(value)
+            if not _is_secret(item, (*at, place), names, removed)
         ]
     return value
 
 
-def _is_secret(
-    key: str, item: object, where: str, names: Collection[str], removed: list[str]
-) -> bool:
-    found = isinstance(item, str) and bool(is_secret_name(key, names) or _IN_TEXT.search(item))
+def _is_secret(item: object, at: _Place, names: Collection[str], removed: list[str]) -> bool:
+    found = isinstance(item, str) and (
+        _has_secret_name(at, names) or _IN_TEXT.search(item) is not None
+    )
     if found:
-        removed.append(where)
+        removed.append(_written(at))
     return found
+
+
+def _has_secret_name(at: _Place, names: Collection[str]) -> bool:
+    *above, name = at
+    if isinstance(name, int):
+        return above == [_NOTIFY]  # an address of a notification mostly is its secret
+    return not _names_columns(above) and is_secret_name(name, names)
+
+
+def _names_columns(at: list[str | int]) -> bool:
+    """Whether the keys of what stands at a place are names of columns."""
+    return (
+        bool(at)
+        and at[-1] in _BY_COLUMN
+        and any(
+            len(at) > len(place)
+            and all(known in {None, part} for known, part in zip(place, at, strict=False))
+            for place in _PARAMETERS
+        )
+    )
+
+
+def _written(at: _Place) -> str:
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in at)
+    return "".join(parts).removeprefix(".")

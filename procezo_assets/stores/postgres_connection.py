@@ -48,6 +48,9 @@ _OF_THE_DATA = re.compile(r"22\w{3}|23\w{3}|54\w{3}")
 _LOCKED = "55P03"
 _TOO_BIG = "54"
 
+FEWER_COLUMNS = 'name fewer columns in sources, or use layout: "tidy" where it is "wide"'
+"""What to do about a row that is larger than PostgreSQL's limits."""
+
 _kept: ContextVar[dict[str, Connection] | None] = ContextVar("kept", default=None)
 
 
@@ -262,7 +265,7 @@ def _work_error(address: Address, error: Any) -> StoreError:  # noqa: ANN401 - u
     if state == _LOCKED:
         return TransientStoreError(problem, "another session holds the table: end it and try again")
     if state.startswith(_TOO_BIG):
-        return DayRefusedError(problem, 'use layout: "tidy"')
+        return DayRefusedError(problem, FEWER_COLUMNS)
     if _OF_THE_DATA.fullmatch(state):
         return DayRefusedError(problem, "see what the table's columns can hold")
     if state.startswith("42501"):

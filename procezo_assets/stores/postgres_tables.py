@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from procezo_assets.errors import StoreError
-from procezo_assets.stores.postgres_connection import DayRefusedError
+from procezo_assets.stores.postgres_connection import FEWER_COLUMNS, DayRefusedError
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Cursor
@@ -329,7 +329,7 @@ def _check_width(cursor: Cursor, table: Table, asked: int, new: int, *, made: bo
     if total > MAX_COLUMNS:
         raise DayRefusedError(
             f"the table {table} would have {total:,} columns; PostgreSQL holds {MAX_COLUMNS:,}",
-            'name fewer columns in sources, or use layout: "tidy" where it is "wide"',
+            FEWER_COLUMNS,
         )
 
 

@@ -18,7 +18,13 @@ def home(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("dataset", "flow"),
-    [("DS-1", "ds-1"), ("event1/group 1", "event1-group-1"), ("Été_2026", "t-_2026")],
+    [
+        ("DS-1", "ds-1"),
+        ("event1/group 1", "event1-group-1"),
+        ("Été_2026", "t-_2026"),
+        ("D" * 150, "d" * 100),
+    ],
+    ids=lambda name: name[:20],
 )
 def test_init_makes_a_dataset_and_a_flow_that_loads(home, dataset, flow):
     ended = home.procezo("init", dataset)
@@ -39,6 +45,14 @@ def test_init_never_overwrites_a_flow(home):
     assert ended.code == 1
     assert "--flow" in ended.error
     assert "My stages" in path.read_text()
+
+
+@pytest.mark.parametrize("name", ["f" * 101, "-f", "a flow"], ids=lambda name: name[:10])
+def test_init_refuses_a_name_that_no_flow_can_have(home, name):
+    ended = home.procezo("init", "DS-1", f"--flow={name}")
+    assert ended.code == 1
+    assert "use letters, digits, '_' and '-', at most 100" in ended.error
+    assert not list(home.path.glob("flows/*"))
 
 
 def test_init_leaves_a_dataset_to_the_flow_that_takes_it(home):

@@ -7,14 +7,16 @@ import threading
 
 import dagster as dg
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from small_home import CLEAN, DAYS, PARSE, SmallHome, key, keys
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
 
-from procezo_assets.orchestration import event_log
+from procezo_assets.errors import StoreError, TransientStoreError
+from procezo_assets.orchestration import event_log, storage_faults
 from procezo_assets.orchestration.event_log import EventLog, SqliteStorage
-from procezo_assets.orchestration.storage_faults import patiently
+from procezo_assets.orchestration.storage_faults import patiently, told_in_one_line
 
 
 def as_url(conninfo: str) -> str:
@@ -171,6 +173,44 @@ def test_a_database_that_is_locked_is_waited_for_and_then_told_of_in_one_line(
     assert ended.code == 1
     assert "database is locked; another process may hold it" in ended.error
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("fault", ["no such table", "unable to open database file", "readonly"])
+def test_a_database_that_is_not_right_is_told_of_at_once(tmp_path, monkeypatch, fault):
+    path = tmp_path / "runs.db"
+    url = f"sqlite:///{path}"
+    if fault.startswith("unable"):
+        path.mkdir()
+    elif fault == "readonly":
+        sqlite3.connect(path).close()
+        path.write_bytes(b"")
+        url = f"sqlite:///file:{path}?mode=ro&uri=true"
+    refused_at_once(url, "CREATE TABLE b (a)" if fault == "readonly" else "SELECT 1 FROM runs",
+                    fault, monkeypatch, tmp_path)  # fmt: skip
+
+
+def test_a_server_that_has_no_such_database_is_told_of_at_once(tmp_path, monkeypatch, postgres_url):
+    wrong = make_conninfo(postgres_url, dbname="not_there")
+    refused_at_once(as_url(wrong), "SELECT 1", "does not exist", monkeypatch, tmp_path)
+
+
+def refused_at_once(url, statement, fault, monkeypatch, home):
+    monkeypatch.setattr(storage_faults, "WAIT_S", 1)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    engine = create_engine(url)
+    said = []
+
+    def say():
+        said.append("")
+        with engine.connect() as connection:
+            connection.execute(text(statement))
+
+    with pytest.raises(StoreError, match=fault) as told, told_in_one_line():
+        patiently(say)
+    engine.dispose()
+    assert len(said) == 1
+    assert not isinstance(told.value, TransientStoreError)
+    assert "another process" not in str(told.value)
 
 
 def test_what_a_run_says_is_said_again_where_the_server_drops_it(postgres_url):

@@ -173,6 +173,26 @@ def test_plain_secrets_stay_home(home):
     assert not any("hunter" in warning for warning in done.warnings)
 
 
+def test_columns_that_are_called_like_secrets_come_along(home):
+    named = {"byssus_secretion": "token", "groundsnow": "redsnapper", "secret": "notify_level"}
+    taken = {"columns": list(named), "rename": named}
+    parse = {"domains": {"bio_signal": taken}, "units": {"token": "mV", "groundsnow": "cm"}}
+    flow = home.flow(
+        {**PARSE, "params": parse},
+        overrides={"DS": {"parsed": {"units": {"token": "V"}}}},
+    )
+    done = export(home, flow)
+    assert done.warnings == ()
+    assert members(done.path)["flows/f.json"] == flow.path.read_bytes()
+
+
+def test_a_step_that_is_called_like_a_parameter_keeps_its_secrets_home(home):
+    server = {"host": "db", "user": "me", "password": "hunter2"}
+    load = {"treatment": "to_postgres", "input": "20_clean", "params": server, "name": "rename"}
+    flow = home.flow(PARSE, CLEAN, load, overrides={"DS": {"rename": {"password": "hunter3"}}})
+    assert b"hunter" not in members(export(home, flow).path)["flows/f.json"]
+
+
 def test_a_flow_without_secrets_is_the_same_byte_for_byte(home, flow):
     assert members(export(home, flow).path)["flows/f.json"] == flow.path.read_bytes()
 

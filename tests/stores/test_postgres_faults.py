@@ -18,7 +18,11 @@ from procezo_assets.errors import StoreError, TransientStoreError
 from procezo_assets.retries import Waited, run_patiently
 from procezo_assets.runs import Work
 from procezo_assets.stores import embedded_postgres, postgres_connection, postgres_silence
-from procezo_assets.stores.postgres_connection import connections_kept, in_transaction
+from procezo_assets.stores.postgres_connection import (
+    DayRefusedError,
+    connections_kept,
+    in_transaction,
+)
 
 COUNT = 20_000
 BEFORE = tidy(m0=[7] * COUNT, m1=[0.5] * COUNT)
@@ -164,3 +168,9 @@ def test_a_server_that_falls_silent_is_given_up_and_commits_nothing_later(server
             time.sleep(0.05)
         assert rows(server, ours) == [(0,)]
     assert rows(server, CONTENT) == LOADED[id(BEFORE)]
+
+
+def test_what_is_beyond_a_tables_limits_says_what_to_do_in_either_layout(server):
+    columns = ", ".join(f"c{place} int" for place in range(1_601))
+    with pytest.raises(DayRefusedError, match="name fewer columns in sources, or use layout"):
+        in_transaction(server, lambda cursor: cursor.execute(f"CREATE TABLE wide ({columns})"))
