@@ -210,7 +210,7 @@ def _work_on(
         with connection.cursor() as cursor:
             waiting.works_with(cursor)
             result = work(cursor)
-        waiting.check()
+        waiting.begin_commit()
         connection.commit()
     except Error as error:
         _close(connection)

@@ -40,25 +40,30 @@ class Waiting:
     """What a transaction and who waits for it know of each other."""
 
     def __init__(self) -> None:
-        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._over = False
+        self.committing = False
         self._cursor: Cursor | None = None
 
     def works_with(self, cursor: Cursor) -> None:
         """Say what to cancel."""
         self._cursor = cursor
 
-    def check(self) -> None:
-        """Refuse to go on where nobody waits.
+    def begin_commit(self) -> None:
+        """Note that a commit is sent next, or refuse it where nobody waits.
 
         Raises:
             GivenUpError: Where that is so.
         """
-        if self._over.is_set():
-            raise GivenUpError
+        with self._lock:
+            if self._over:
+                raise GivenUpError
+            self.committing = True
 
     def give_up(self) -> None:
         """Have the server stop, if it listens, and see to it that nothing is committed later."""
-        self._over.set()
+        with self._lock:
+            self._over = True
         cancelling = threading.Thread(target=self._cancel, daemon=True)
         cancelling.start()
         cancelling.join(_CANCEL_WITHIN_S)
@@ -77,8 +82,7 @@ def unless_silent(conninfo: str, whose: str, work: Callable[[Waiting], T]) -> T:
     Args:
         conninfo: How to connect to it.
         whose: How it is called in errors.
-        work: What to do, in a thread of its own; it checks, before it commits, whether anyone
-            waits for it.
+        work: What to do, in a thread of its own; it says when it commits.
 
     Returns:
         What the work returned.
@@ -97,24 +101,34 @@ def unless_silent(conninfo: str, whose: str, work: Callable[[Waiting], T]) -> T:
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        _wait_for(done, conninfo, whose)
-        return done.result()
-    except BaseException:
-        if not done.done():
+        why = _wait_for(done, conninfo)
+    finally:
+        finished = done.done()
+        if not finished:
             waiting.give_up()
-        raise
+    if finished:
+        return done.result()
+    outcome = (
+        "the day is loaded or not: run again"
+        if waiting.committing
+        else "nothing of the day was changed"
+    )
+    raise TransientStoreError(
+        f"PostgreSQL at {whose} {why}", f"look at the server and its disk; {outcome}"
+    )
 
 
-def _wait_for(done: Future[T], conninfo: str, whose: str) -> None:
+def _wait_for(done: Future[T], conninfo: str) -> str:
+    """Wait until work is done, or say why it is waited for no longer."""
     silent, waited = 0, 0.0
     while not wait([done], LOOK_EVERY_S).done:
         waited += LOOK_EVERY_S
         silent = 0 if _answers(conninfo) else silent + 1
-        if silent >= SILENT_LOOKS or waited >= LONGEST_S:
-            raise TransientStoreError(
-                f"PostgreSQL at {whose} has not answered for {waited:g} seconds",
-                "look at the server and its disk; nothing of the day was changed",
-            )
+        if silent >= SILENT_LOOKS:
+            return f"has not answered for {silent * LOOK_EVERY_S:g} seconds"
+        if waited >= LONGEST_S:
+            return f"answers, but has not ended a transaction in {waited:g} seconds"
+    return ""
 
 
 def _answers(conninfo: str) -> bool:

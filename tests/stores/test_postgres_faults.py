@@ -174,3 +174,28 @@ def test_what_is_beyond_a_tables_limits_says_what_to_do_in_either_layout(server)
     columns = ", ".join(f"c{place} int" for place in range(1_601))
     with pytest.raises(DayRefusedError, match="name fewer columns in sources, or use layout"):
         in_transaction(server, lambda cursor: cursor.execute(f"CREATE TABLE wide ({columns})"))
+
+
+def test_a_transaction_that_takes_for_ever_says_whether_the_day_may_be_loaded(server, monkeypatch):
+    monkeypatch.setattr(postgres_silence, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(postgres_silence, "LONGEST_S", 0.4)
+    with pytest.raises(TransientStoreError, match=r"answers, but .* nothing of the day was"):
+        in_transaction(server, lambda cursor: cursor.execute("SELECT pg_sleep(30)"))
+    for statement in (
+        (
+            "CREATE FUNCTION flow.slow() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN PERFORM pg_sleep(30); RETURN NULL; END'"
+        ),
+        (
+            "CREATE CONSTRAINT TRIGGER slow AFTER DELETE ON flow.t DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION flow.slow()"
+        ),
+    ):
+        run(server, statement)
+    with pytest.raises(TransientStoreError, match="the day is loaded or not: run again"):
+        in_transaction(server, lambda cursor: cursor.execute("DELETE FROM flow.t"))
+    run(
+        server,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE application_name = 'procezo' AND pid <> pg_backend_pid()",
+    )
