@@ -46,8 +46,15 @@ class Waiting:
         self._cursor: Cursor | None = None
 
     def works_with(self, cursor: Cursor) -> None:
-        """Say what to cancel."""
-        self._cursor = cursor
+        """Say what to cancel, or refuse to begin where nobody waits.
+
+        Raises:
+            GivenUpError: Where that is so, as after a connection that came too late.
+        """
+        with self._lock:
+            if self._over:
+                raise GivenUpError
+            self._cursor = cursor
 
     def begin_commit(self) -> None:
         """Note that a commit is sent next, or refuse it where nobody waits.
