@@ -12,6 +12,9 @@ from procezo_assets.stores.postgres import replace_tidy, replace_wide
 DAY = date(2026, 2, 1)
 NEXT = date(2026, 2, 2)
 
+# which connections of `pg_stat_activity` are the test's own: tests of other databases run beside
+OURS = "application_name = 'procezo' AND datname = current_database()"
+
 
 def at(second, day=DAY):
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=second)

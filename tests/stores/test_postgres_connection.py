@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from postgres_rows import NEXT, load, rows, tidy
+from postgres_rows import NEXT, OURS, load, rows, tidy
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from procezo_assets.errors import StoreError, TransientStoreError
@@ -56,7 +56,7 @@ class TestConnection:
             opened.join()
 
     def test_days_follow_each_other_on_one_connection_even_where_it_is_dropped(self, postgres_url):
-        ours = "FROM pg_stat_activity WHERE application_name = 'procezo'"
+        ours = f"FROM pg_stat_activity WHERE {OURS}"
         with connections_kept():
             load(postgres_url, {"t": tidy(m0=[1])})
             first = rows(postgres_url, f"SELECT pid {ours}")
@@ -86,7 +86,7 @@ class TestConnection:
                     victims = rows(
                         postgres_url,
                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                        "WHERE application_name = 'procezo' AND wait_event_type = 'Lock'",
+                        f"WHERE {OURS} AND wait_event_type = 'Lock'",
                     )
                 blocker.rollback()
                 assert loading.result(timeout=30) == {"t": 1}

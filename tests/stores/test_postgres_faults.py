@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from core_home import AGGREGATE, CLEAN, D1, D2, PARSE, RESAMPLE, CoreHome, failures
-from postgres_rows import NEXT, load, rows, run, tidy
+from postgres_rows import NEXT, OURS, load, rows, run, tidy
 from psycopg.conninfo import make_conninfo
 from tcp_proxy import Proxy
 
@@ -163,7 +163,7 @@ def test_a_server_that_falls_silent_is_given_up_and_commits_nothing_later(server
             in_transaction(line.url, work)
         line.open.set()  # it answers after all
         deadline = time.monotonic() + 10
-        ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'procezo'"
+        ours = f"SELECT count(*) FROM pg_stat_activity WHERE {OURS}"
         while rows(server, ours) != [(0,)] and time.monotonic() < deadline:
             time.sleep(0.05)
         assert rows(server, ours) == [(0,)]
@@ -197,5 +197,5 @@ def test_a_transaction_that_takes_for_ever_says_whether_the_day_may_be_loaded(se
     run(
         server,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE application_name = 'procezo' AND pid <> pg_backend_pid()",
+        f"WHERE {OURS} AND pid <> pg_backend_pid()",
     )
