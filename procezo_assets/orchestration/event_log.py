@@ -13,7 +13,15 @@ from contextlib import contextmanager
 # Dagster exports none of these.
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, _event_logs_directory
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.sqlite import create_db_conn_string
+from dagster._core.storage.sqlite_storage import (
+    DagsterSqliteStorage,
+    _event_logs_directory,
+    _runs_directory,
+    _schedule_directory,
+)
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, Insert, create_engine, event
 
@@ -28,9 +36,11 @@ class SqliteStorage(DagsterSqliteStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
         self._event_log_storage = EventLog(_event_logs_directory(base_dir))
-        # Dagster's own five seconds are short for a disk that is backed up or full of runs
-        for storage in (self._run_storage, self._schedule_storage):
-            storage._conn_string += f"?timeout={_BUSY_SECONDS}"  # noqa: SLF001 - it has no option
+        # made as Dagster makes them, but that its five seconds are short for a busy disk
+        self._run_storage = SqliteRunStorage(_address(_runs_directory(base_dir), "runs"))
+        self._schedule_storage = SqliteScheduleStorage(
+            _address(_schedule_directory(base_dir), "schedules")
+        )
 
 
 class EventLog(SqliteEventLogStorage):
@@ -110,6 +120,10 @@ class EventLog(SqliteEventLogStorage):
             last = {one.get_dagster_event().asset_key: at for at, one in enumerate(planned)}
             for at in last.values():
                 self._store_asset_event(connection, planned[at], ids[at])
+
+
+def _address(folder: str, name: str) -> str:
+    return f"{create_db_conn_string(folder, name)}?timeout={_BUSY_SECONDS}"
 
 
 def _is_planned(entry: EventLogEntry) -> bool:

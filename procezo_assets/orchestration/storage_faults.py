@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from procezo_assets.disks import remedy
@@ -69,7 +69,15 @@ def told_in_one_line() -> Iterator[None]:
                 "another process may hold it, or its server is away: run again when it is back",
             ) from None
         storage = Path(os.environ["DAGSTER_HOME"], "history")
-        raise StoreError(problem, remedy(storage) if _is_of_the_disk(error) else "") from None
+        raise StoreError(problem, _what_to_do(error, storage)) from None
+
+
+def _what_to_do(error: BaseException, storage: Path) -> str:
+    if _is_of_the_disk(error):
+        return remedy(storage)
+    if type(error) is DatabaseError:
+        return f"bring {storage} back from a backup, or move it away to begin without its runs"
+    return ""
 
 
 def without_statement(message: str) -> str:
@@ -78,7 +86,9 @@ def without_statement(message: str) -> str:
 
 
 def _is_storage_fault(error: BaseException) -> bool:
-    return isinstance(error, OperationalError | InterfaceError) or _is_of_dagster_postgres(error)
+    damaged = type(error) is DatabaseError  # its other subclasses are mistakes of a program
+    known = isinstance(error, OperationalError | InterfaceError)
+    return known or damaged or _is_of_dagster_postgres(error)
 
 
 def _is_of_dagster_postgres(error: BaseException) -> bool:
@@ -88,6 +98,8 @@ def _is_of_dagster_postgres(error: BaseException) -> bool:
 
 def _passes(error: BaseException) -> bool:
     """Whether a fault of the storage is one that waiting may mend: it is locked, or away."""
+    if type(error) is DatabaseError:
+        return False
     if not isinstance(error, OperationalError | InterfaceError):
         return error.__cause__ is None or _passes(error.__cause__)
     if isinstance(error.orig, sqlite3.Error):
