@@ -123,6 +123,9 @@ def for_spreadsheets(frame: pl.LazyFrame, *, untouched: Collection[str]) -> pl.L
     Args:
         frame: What is to be written as CSV.
         untouched: Columns that cannot hold any.
+
+    Raises:
+        PartitionError: Where a column is called as another one would be.
     """
     schema = frame.collect_schema()
     texts = [name for name, dtype in schema.items() if dtype == pl.String and name not in untouched]
@@ -133,6 +136,11 @@ def for_spreadsheets(frame: pl.LazyFrame, *, untouched: Collection[str]) -> pl.L
         for name in schema
         if re.match(_FORMULA, name) and not re.match(_NUMBER, name)
     }
+    if both := sorted(name for name, quoted_name in names.items() if quoted_name in schema):
+        raise PartitionError(
+            f"columns '{both[0]}' and '{names[both[0]]}' would have one name in a spreadsheet",
+            "rename one of them in columns",
+        )
     return (frame.with_columns(quoted.name.keep()) if texts else frame).rename(names)
 
 
