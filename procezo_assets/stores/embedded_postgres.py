@@ -18,7 +18,6 @@ import os
 import secrets
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +44,7 @@ from procezo_assets.stores.embedded_process import (
     last_words,
     running_server,
 )
+from procezo_assets.stores.replacing import replacing
 
 READER = "reader"
 
@@ -350,8 +350,7 @@ def _write_record(state: Path, account: Account, **values: object) -> None:
 
 
 def _write_private(path: Path, text: str, account: Account) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    account.give(Path(name))
-    Path(name).replace(path)
+    with replacing(path) as temporary:
+        temporary.chmod(0o600)
+        temporary.write_text(text, encoding="utf-8")
+        account.give(temporary)
