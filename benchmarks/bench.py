@@ -101,7 +101,7 @@ def _empty(home: Path) -> None:
 
 
 def _shares(home: Path) -> dict[str, float]:
-    done = subprocess.run(  # noqa: S603 - our own script
+    done = subprocess.run(
         [sys.executable, str(HERE / "shares.py"), FLOW],
         env=environment(home),
         stdout=subprocess.PIPE,

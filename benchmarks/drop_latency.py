@@ -59,7 +59,7 @@ def main() -> None:
     try:
         _measure(home, args.postgres, args.drops)
     finally:
-        subprocess.run([BIN / "procezo", "postgres", "stop"], env=_env(home, None), check=False)  # noqa: S603
+        subprocess.run([BIN / "procezo", "postgres", "stop"], env=_env(home, None), check=False)
         if args.keep:
             print("home:", home)
         else:
@@ -105,7 +105,7 @@ def _env(home: Path, postgres: str | None) -> dict[str, str]:
 
 
 def _output(*command: str, env: dict[str, str]) -> str:
-    done = subprocess.run(  # noqa: S603 - the project's own commands
+    done = subprocess.run(
         [BIN / command[0], *command[1:]], env=env, check=True, capture_output=True, text=True
     )
     return done.stdout.strip().splitlines()[-1]
@@ -119,7 +119,7 @@ def _dev(home: Path, env: dict[str, str]) -> Iterator[None]:
         port = probe.getsockname()[1]
     command = [BIN / "dagster", "dev", "-m", "procezo_assets.definitions", "-p", str(port)]
     with (home / "dev.log").open("w") as log:
-        dev = subprocess.Popen(  # noqa: S603 - the project's own command
+        dev = subprocess.Popen(
             ["env", "--default-signal=INT,TERM", *command],  # noqa: S607 - coreutils
             cwd=home,
             env=env,

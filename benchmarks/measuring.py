@@ -31,9 +31,7 @@ def measure(command: list[str], home: Path) -> Took:
         SystemExit: Where it fails.
     """
     started = time.perf_counter()
-    process = subprocess.Popen(  # noqa: S603 - the benchmarks' own commands
-        command, env=environment(home), stdout=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, env=environment(home), stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

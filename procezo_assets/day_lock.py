@@ -15,8 +15,10 @@ from procezo_assets.datasets import Dataset
 from procezo_assets.errors import TransientStoreError
 from procezo_assets.stores.replacing import remove_temporaries
 
+TURN_WAIT_S = 900.0
+"""How long a run waits, in seconds, for another one that is at the same."""
+
 _UNFINISHED = ".unfinished"
-_STILL_WAIT_S = 900.0
 _ASK_EVERY_S = 0.05
 
 
@@ -55,12 +57,12 @@ def kept_still(dataset: Dataset, day: date) -> Iterator[None]:
     lock = dataset.lock(day)
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("ab") as file:  # the lock of `FileLock`, at a tenth of what that costs
-        end = time.monotonic() + _STILL_WAIT_S
+        end = time.monotonic() + TURN_WAIT_S
         while not _is_shared(file):
             if time.monotonic() > end:
                 raise TransientStoreError(
                     f"another run has been working on {day} of dataset '{dataset.name}' for "
-                    f"{_STILL_WAIT_S:g} seconds",
+                    f"{TURN_WAIT_S:g} seconds",
                     "run again when it is done",
                 )
             time.sleep(_ASK_EVERY_S)

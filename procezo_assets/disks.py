@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+ROOM_LEFT_BYTES = 64 * 1024**2
+"""What unpacking leaves free, for all else that writes."""
+
 # what SQLite, DuckDB and a partition need to write anything
 _ROOM_BYTES = 16 * 1024**2
 

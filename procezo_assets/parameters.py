@@ -233,7 +233,12 @@ def shown_json(params: BaseModel) -> str:
     )
 
 
-def masked(value: Any, *, secret: bool = False, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON
+def is_secret_text(text: str) -> bool:
+    """Tell whether a text looks like the address of a user, or has a password in it."""
+    return _SECRET_TEXT.search(text) is not None
+
+
+def masked(value: object, *, secret: bool = False, depth: int = 0) -> object:
     """Mask texts that by name or looks are secrets.
 
     Args:
@@ -252,7 +257,7 @@ def masked(value: Any, *, secret: bool = False, depth: int = 0) -> Any:  # noqa:
     if isinstance(value, list | tuple):
         inner = secret or any(isinstance(item, str) and is_secret_name(item) for item in value)
         return [masked(item, secret=inner, depth=depth + 1) for item in value]
-    if isinstance(value, str) and value and (secret or _SECRET_TEXT.search(value)):
+    if isinstance(value, str) and value and (secret or is_secret_text(value)):
         return _MASK
     return value
 

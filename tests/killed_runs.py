@@ -21,32 +21,10 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import psycopg
-from small_home import (
-    AGGREGATE,
-    CLEAN,
-    CSV,
-    DAYS,
-    DUCKDB,
-    NORMALIZE,
-    PARSE,
-    POSTGRES,
-    RESAMPLE,
-    Ended,
-    SmallHome,
-)
+from small_home import DAYS, EVERY_STEP, Ended, SmallHome
 from warm import run_command
 
-STEPS = (
-    PARSE,
-    CLEAN,
-    RESAMPLE,
-    NORMALIZE,
-    AGGREGATE,
-    DUCKDB,
-    POSTGRES,
-    CSV,
-    {"treatment": "exportparquet", "params": {"aggregation": "60s"}},
-)
+STEPS = (*EVERY_STEP, {"treatment": "exportparquet", "params": {"aggregation": "60s"}})
 COMMANDS = {
     "last": ("flow", "small", "--last"),
     "full-replace": ("flow", "small", "--output-mode", "full-replace"),

@@ -40,6 +40,7 @@ DUCKDB = {"treatment": "to_duckdb"}
 POSTGRES = {"treatment": "to_postgres"}
 CSV = {"treatment": "exportcsv", "params": {"aggregation": "60s"}}
 NORMALIZE = {"treatment": "normalize", "input": "25_resampled", "params": {"fit": True}}
+EVERY_STEP = (PARSE, CLEAN, RESAMPLE, NORMALIZE, AGGREGATE, DUCKDB, POSTGRES, CSV)
 
 # a user's treatment that cannot do one day, and one that hands rows back in the wrong order
 FAILS_ON_A_DAY = '''

@@ -6,22 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from small_home import (
-    AGGREGATE,
-    CSV,
-    DAYS,
-    DUCKDB,
-    NORMALIZE,
-    PARSE,
-    POSTGRES,
-    RESAMPLE,
-    SmallHome,
-)
+from small_home import DAYS, EVERY_STEP, SmallHome
 
-STEPS = (
-    *(PARSE, {**RESAMPLE, "input": "10_parsed"}, NORMALIZE),
-    *({**AGGREGATE, "input": "35_normalized"}, DUCKDB, POSTGRES, CSV),
-)
 ROWS = "SELECT * FROM small.bio_signal_60s ORDER BY dataset, device, ts"
 
 
@@ -30,7 +16,7 @@ def test_flows_over_the_same_days_at_once(tmp_path, postgres_url):
     found = []
     for name, commands in (("undisturbed", 1), ("raced", 2)):
         home = SmallHome(tmp_path / name, {"PROCEZO_POSTGRES_URL": postgres_url})
-        home.write_flow(*STEPS)
+        home.write_flow(*EVERY_STEP)
         home.write_raw(*DAYS)
         with ThreadPoolExecutor(commands) as pool:
             ended = list(

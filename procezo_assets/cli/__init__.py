@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import sys
+from pathlib import Path
 
 import click
 
+from procezo_assets.disks import remedy
 from procezo_assets.errors import ProcezoError, did_you_mean
 from procezo_assets.garbage import end_at_once, kept_for_good
 from procezo_assets.harmless import harmless
 
 INTERRUPTED = 130
-
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 # Modules are loaded when their command is run: `procezo --help` must not wait for Polars.
 _COMMANDS = {
@@ -108,8 +107,8 @@ def main() -> None:
         sys.stderr.close()  # the reader of our output left, as `head` does
         sys.exit(1)
     except OSError as error:
-        hint = "make room and run again" if error.errno in _FULL else "look at it there"
-        _fail(f"{error.strerror or error}: {error.filename or 'the disk'}; {hint}", 1)
+        where = Path(error.filename or ".").absolute()
+        _fail(f"{error.strerror or error}: {error.filename or 'the disk'}; {remedy(where)}", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

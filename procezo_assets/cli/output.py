@@ -23,13 +23,9 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     click.echo(harmless_json(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
 
 
-def printable(text: str, *, longest: int = 80) -> str:
-    """A text from a file, so that it cannot steer the terminal: one line, cut, escapes shown."""
-    cut = text if len(text) <= longest else text[: longest - 1] + "…"
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in cut
-    )
+def shortened(text: str, *, longest: int = 80) -> str:
+    """The beginning of a text from a file, in one harmless line."""
+    return harmless(text if len(text) <= longest else text[: longest - 1] + "…")
 
 
 def print_table(

@@ -16,7 +16,7 @@ from procezo_assets.cli.home import (
     load,
     reading_flows,
 )
-from procezo_assets.cli.output import print_json, print_table, printable
+from procezo_assets.cli.output import print_json, print_table, shortened
 from procezo_assets.datasets import Dataset, Home
 from procezo_assets.errors import PartitionError
 from procezo_assets.flows import Flow
@@ -100,7 +100,7 @@ def _print(shown: dict[str, Any]) -> None:
                 reason["lines"],
                 reason["files"],
                 "\n".join(
-                    f"{harmless(one['file'])}:{one['line']}: {printable(one['text'])}"
+                    f"{harmless(one['file'])}:{one['line']}: {shortened(one['text'])}"
                     for one in reason["examples"]
                 ),
             ]

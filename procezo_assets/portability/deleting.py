@@ -16,9 +16,10 @@ from pathlib import Path
 from procezo_assets.dataset_use import unused
 from procezo_assets.datasets import RAW_FOLDER, Dataset, Home
 from procezo_assets.flows import Flow, Stage
+from procezo_assets.loading import stage_input
 from procezo_assets.raw.catalog_removal import catalog_rows, forget_catalog_rows
 from procezo_assets.settings import load_settings
-from procezo_assets.stores.loads import RECORD, StageInput
+from procezo_assets.stores.loads import RECORD
 from procezo_assets.treatments.to_duckdb import ToDuckdbParameters
 from procezo_assets.treatments.to_postgres import ToPostgres
 
@@ -232,16 +233,7 @@ def _renew_views(removal: Removal) -> None:
             source = flow.input_of(stage)
             if not isinstance(params, ToDuckdbParameters) or not params.views or source is None:
                 continue
-            given = StageInput(
-                home=dataset.home,
-                flow=flow.name,
-                dataset=dataset.name,
-                stage=source.name,
-                folder=dataset.stage(stage.input),
-                output=dataset.stage(stage.output),
-                days=(),
-                step=stage.name,
-            )
+            given = stage_input(flow, stage, dataset, ())
             renew_views(dataset.home, [given], params.domains)
 
 

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from procezo_assets.datasets import RAW_FOLDER, Home
+from procezo_assets.disks import ROOM_LEFT_BYTES
 from procezo_assets.portability.manifest import (
     CATALOG,
     DATASET,
@@ -41,7 +42,6 @@ _MANIFEST_BYTES = 512 * 1024**2
 _MANIFEST_RATIO = 20
 _SMALL_MANIFEST = 16 * 1024**2
 _HEADER_BYTES = 16 * 1024  # of one member: its header, a long name, what fills its last block
-_ROOM_LEFT = 64 * 1024**2
 _LATEST = 2**32  # seconds since 1970
 
 
@@ -155,7 +155,7 @@ def _refuse(home: Home, archive: Path, manifest: Manifest) -> None:
                 "import into another home",
             )
     free = shutil.disk_usage(home.datasets).free
-    if manifest.size + _ROOM_LEFT > free:
+    if manifest.size + ROOM_LEFT_BYTES > free:
         raise ArchiveError(
             f"{manifest.size:,} bytes are to be unpacked, and {free:,} are free in {home.datasets}",
             "make room, or import into a home on another disk",

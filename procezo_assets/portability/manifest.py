@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from procezo_assets.datasets import check_dataset_name
 from procezo_assets.errors import ProcezoError
+from procezo_assets.file_names import NAME_BYTES
 
 FORMAT = 1
 """Raised whenever an archive could not be read by an earlier version."""
@@ -29,7 +30,6 @@ FLOWS = "flows"
 TREATMENTS = "treatments"
 
 _DEEPEST = 100  # what makes and removes folders calls itself for each level
-_LONGEST_NAME = 255  # bytes, of all disks
 
 
 class ArchiveError(ProcezoError):
@@ -143,7 +143,7 @@ def is_safe(name: str) -> bool:
         return False
     return (
         1 < len(parts) <= _DEEPEST
-        and longest <= _LONGEST_NAME
+        and longest <= NAME_BYTES
         and parts[0] in {DATASET, FLOWS, TREATMENTS}
         and (parts[0] != FLOWS or len(parts) == 2)  # noqa: PLR2004 - flows have no folders
         and str(path) == name

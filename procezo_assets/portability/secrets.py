@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection
-from typing import Any
 
 from procezo_assets.flows import Flow
-from procezo_assets.parameters import is_secret_name, secret_names
+from procezo_assets.parameters import is_secret_name, is_secret_text, secret_names
 
-_IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://[^\s]*:[^\s]*@|password\s*=", re.IGNORECASE)
 _NOTIFY = "notify"
 # parameters whose keys are names of columns or domains, and where parameters stand
 _BY_COLUMN = frozenset({"rename", "units", "columns", "agg_method"})
@@ -38,7 +35,7 @@ def without_secrets(flow: Flow, data: bytes) -> tuple[bytes, list[str]]:
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), removed
 
 
-def _cleared(value: Any, at: _Place, names: Collection[str], removed: list[str]) -> Any:  # noqa: ANN401 - any JSON
+def _cleared(value: object, at: _Place, names: Collection[str], removed: list[str]) -> object:
     if isinstance(value, dict):
         return {
             key: _cleared(item, (*at, key), names, removed)
@@ -55,9 +52,7 @@ def _cleared(value: Any, at: _Place, names: Collection[str], removed: list[str])
 
 
 def _is_secret(item: object, at: _Place, names: Collection[str], removed: list[str]) -> bool:
-    found = isinstance(item, str) and (
-        _has_secret_name(at, names) or _IN_TEXT.search(item) is not None
-    )
+    found = isinstance(item, str) and (_has_secret_name(at, names) or is_secret_text(item))
     if found:
         removed.append(_written(at))
     return found

@@ -16,6 +16,7 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_C1 = range(0x80, 0xA0)  # bytes that Latin-1 does not use for text, and Windows does
 _SIGNS_OF_UTF16 = 16  # fewer bytes say nothing
 
 
@@ -50,7 +51,7 @@ def narrow_encoding(head: bytes, params: ParseParameters) -> str:
     broken = text.count("\ufffd")
     if not broken or 2 * broken <= sum(character > "\x7f" for character in text):
         return "utf-8"
-    windows = any(0x80 <= byte < 0xA0 for byte in head)  # noqa: PLR2004 - C1, unused in Latin-1
+    windows = any(byte in _C1 for byte in head)
     try:
         head.decode("cp1252")
     except UnicodeDecodeError:

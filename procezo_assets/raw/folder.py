@@ -64,7 +64,7 @@ def find_files(folder: Path) -> FoundFiles:
                     if entry.name.startswith("."):
                         continue
                     name = prefix + entry.name
-                    shown = name if name.isascii() else printable(name)
+                    shown = name if name.isascii() else storable(name)
                     if entry.is_symlink() and leads_out(entry.path, within):
                         files[shown] = FoundFile(shown, entry.path, -1, 0, 0)
                         closed.append(f"{name}/")
@@ -78,7 +78,7 @@ def find_files(folder: Path) -> FoundFiles:
         except OSError:
             if prefix or folder.exists():
                 closed.append(prefix)
-                name = printable(prefix.rstrip("/")) or "."
+                name = storable(prefix.rstrip("/")) or "."
                 files[name] = FoundFile(name, path, -1, 0, 0)
     return FoundFiles(files, tuple(closed))
 
@@ -111,7 +111,7 @@ def _found(entry: os.DirEntry[str], name: str) -> FoundFile | None:
     return FoundFile(name, entry.path, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
-def printable(name: str) -> str:
+def storable(name: str) -> str:
     """A name that parquet and JSON can hold; one that is no UTF-8 is told apart by a hash."""
     try:
         name.encode()

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import IO
 
+from procezo_assets.disks import ROOM_LEFT_BYTES
 from procezo_assets.errors import DialectError, RawFileError
 
 PIECE = 1024**2
@@ -13,7 +14,6 @@ PIECE = 1024**2
 # 173 times as xz; bytes that are all alike are 1,000 and 7,000 times smaller.
 MOST_RATIO = 200
 _ALWAYS = 256 * 1024**2
-_ROOM_LEFT = 64 * 1024**2
 _ROOM_ASKED_EVERY = 64 * 1024**2
 
 
@@ -60,7 +60,7 @@ class Room:
 
     def _ask_for_room(self) -> None:
         self._asked_at = self._written
-        if shutil.disk_usage(self._scratch).free < _ROOM_ASKED_EVERY + _ROOM_LEFT:
+        if shutil.disk_usage(self._scratch).free < _ROOM_ASKED_EVERY + ROOM_LEFT_BYTES:
             raise RawFileError(
                 f"raw file {self.path} cannot be read: there is no room in {self._scratch} to "
                 "unpack it",

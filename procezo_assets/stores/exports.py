@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
+from procezo_assets.disks import remedy
 from procezo_assets.errors import PartitionError, StoreError
 from procezo_assets.file_names import NAME_BYTES
 from procezo_assets.parameters import Instant, Parameters
@@ -136,7 +137,7 @@ class _Exporting:
             refuse_replaced(looked_at, seen)  # a file that went away may be all that is wrong
             raise StoreError(
                 f"cannot export into {self.input.output}: {error.strerror or error}",
-                "the exports that are there are whole; make room or set permissions and run again",
+                f"the exports that are there are whole; {remedy(self.input.output)}",
             ) from error
         refuse_replaced(looked_at, seen)
         self.warnings.extend(

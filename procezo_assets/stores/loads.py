@@ -15,16 +15,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from procezo_assets.datasets import Home, PartKey, part_files, stage_days
-from procezo_assets.day_lock import kept_still
+from procezo_assets.day_lock import TURN_WAIT_S, kept_still
 from procezo_assets.errors import TransientStoreError
 from procezo_assets.stores.parquet import read_provenance
 from procezo_assets.stores.replacing import write_atomically
 
 RECORD = "loaded.json"
 """The file in which a loading stage remembers what it loaded."""
-
-TURN_WAIT_S = 900.0
-"""How long to wait, in seconds, for another run of the same loading stage."""
 
 
 @dataclass(frozen=True)

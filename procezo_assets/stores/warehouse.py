@@ -16,13 +16,11 @@ from filelock import FileLock, Timeout
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from procezo_assets.datasets import Home, identifier
+from procezo_assets.day_lock import TURN_WAIT_S
 from procezo_assets.errors import StoreError, TransientStoreError
 
 BUSY_WAIT_S = 30.0
 """How long to wait, in seconds, for another program to close the file."""
-
-TURN_WAIT_S = 900.0
-"""How long to wait, in seconds, for other runs to finish loading."""
 
 MEMORY_LIMIT = "2GB"
 """What DuckDB may keep in memory while it loads; its own limit is most of the machine's."""

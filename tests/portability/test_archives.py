@@ -472,7 +472,7 @@ def test_a_manifest_that_unpacks_to_half_a_gigabyte_is_not_read(home, flow, empt
 
 def test_what_does_not_fit_on_the_disk_is_not_unpacked(home, flow, empty, monkeypatch):
     path = export(home, flow).path
-    monkeypatch.setattr(importing, "_ROOM_LEFT", 1 << 60)
+    monkeypatch.setattr(importing, "ROOM_LEFT_BYTES", 1 << 60)
     assert "bytes are to be unpacked, and" in refused(empty, path)
 
 

@@ -76,7 +76,7 @@ def test_what_is_packed_well_but_small_is_read(tmp_path):
 
 
 def test_unpacking_leaves_room_on_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(unpacking, "_ROOM_LEFT", 1 << 60)
+    monkeypatch.setattr(unpacking, "ROOM_LEFT_BYTES", 1 << 60)
     monkeypatch.setattr(unpacking, "_ROOM_ASKED_EVERY", MB)
     (tmp_path / "x.csv").write_bytes(gzip.compress(ZEROS))
     with pytest.raises(RawFileError, match=r"there is no room in .* to unpack it; make room"):

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from core_home import AGGREGATE, CLEAN, D1, D2, PARSE, RESAMPLE, CoreHome, failures
 from filelock import FileLock
+from postgres_rows import OURS
 from warehouse_parts import D1 as DAY
 from warehouse_parts import TABLE, query, stage_input, write_part
 
@@ -26,10 +27,7 @@ CSV = {
     "treatment": "exportcsv",
     "params": {"aggregation": "60s", "columns": {"m0__raw__mean": "a"}},
 }
-WAITING = (
-    "SELECT count(*) FROM pg_stat_activity "
-    "WHERE application_name = 'procezo' AND wait_event_type = 'Lock'"
-)
+WAITING = f"SELECT count(*) FROM pg_stat_activity WHERE {OURS} AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -87,7 +85,7 @@ def test_a_run_that_waited_exports_the_days_that_came_meanwhile(home):
     assert name.endswith(f"_{D1}_{D2}.csv")
 
 
-class TestWarehouse:
+class _TwoDevices:
     """A day of two devices, each of which has one value in all rows of a run."""
 
     @pytest.fixture
@@ -104,6 +102,8 @@ class TestWarehouse:
             path.parent.mkdir(parents=True, exist_ok=True)
             made.replace(path)
 
+
+class TestWarehouse(_TwoDevices):
     def values(self, home):
         return query(home, f"SELECT device, v FROM {TABLE} ORDER BY device")
 
@@ -138,7 +138,7 @@ class TestWarehouse:
         assert self.values(home) == [("a", 1), ("b", 1), ("c", 7)]
 
     def test_who_waits_too_long_for_a_day_says_so(self, home, monkeypatch):
-        monkeypatch.setattr(day_lock, "_STILL_WAIT_S", 0.1)
+        monkeypatch.setattr(day_lock, "TURN_WAIT_S", 0.1)
         lock = home.dataset("GRACE").lock(DAY)
         lock.parent.mkdir(parents=True)
         with (
@@ -181,19 +181,7 @@ class TestWarehouse:
         monkeypatch.setattr(warehouse_tables, "batches_of", batches_of)
 
 
-class TestExport:
-    """A day of two devices, each of which has one value in all rows of a run."""
-
-    @pytest.fixture
-    def home(self, tmp_path):
-        home = Home(tmp_path / "home")
-        self.write(home, 1)
-        return home
-
-    def write(self, home, value):
-        for device in ("a", "b"):
-            write_part(home, DAY, {"v": [value]}, device=device)
-
+class TestExport(_TwoDevices):
     def meanwhile(self, home, monkeypatch, *, times, gone=False):
         """Replace the day's files once the first device was looked at."""
         original, left = exports.joined, iter(range(times))
