@@ -138,7 +138,7 @@ def for_spreadsheets(frame: pl.LazyFrame, *, untouched: Collection[str]) -> pl.L
     }
     if both := sorted(name for name, quoted_name in names.items() if quoted_name in schema):
         raise PartitionError(
-            f"columns '{both[0]}' and '{names[both[0]]}' would have one name in a spreadsheet",
+            f"columns {both[0]!r} and {names[both[0]]!r} would have one name in a spreadsheet",
             "rename one of them in columns",
         )
     return (frame.with_columns(quoted.name.keep()) if texts else frame).rename(names)

@@ -189,6 +189,22 @@ def test_a_database_that_is_not_right_is_told_of_at_once(tmp_path, monkeypatch, 
                     fault, monkeypatch, tmp_path)  # fmt: skip
 
 
+def test_a_damaged_database_is_told_of_in_one_line_with_what_to_do(tmp_path):
+    home = SmallHome(tmp_path / "home")
+    home.write_flow(PARSE)
+    home.write_raw(DAYS[0])
+    assert home.procezo("flow", "small").code == 0
+    (path,) = home.path.rglob("runs.db")
+    path.write_bytes(b"no database at all" * 400)
+
+    ended = home.procezo("flow", "small")
+
+    assert ended.code == 1
+    assert "file is not a database; bring " in ended.error
+    assert "history back from a backup" in ended.error
+    assert "Traceback" not in ended.err
+
+
 def test_a_server_that_has_no_such_database_is_told_of_at_once(tmp_path, monkeypatch, postgres_url):
     wrong = make_conninfo(postgres_url, dbname="not_there")
     refused_at_once(as_url(wrong), "SELECT 1", "does not exist", monkeypatch, tmp_path)

@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from procezo_assets.datasets import Home, PartKey
+from procezo_assets.errors import PartitionError
 from procezo_assets.stores.loads import StageInput
 from procezo_assets.treatments.exportcsv import ExportcsvParameters, exportcsv
 from procezo_assets.treatments.model import marked_treatments
@@ -221,6 +222,16 @@ def test_what_a_spreadsheet_would_run_is_text(home):
     header, *rows = text.splitlines()
     assert header == "Time;'=HYPERLINK(1);-1.5;'@said"
     assert [row.split(";")[1:] for row in rows] == [["-1.5", "-7", safe] for safe in texts.values()]
+
+
+def test_two_columns_of_one_name_in_a_spreadsheet_are_refused(home):
+    columns = {"=a": {}, "'=a": {}}
+    write_part(home, datetime(2026, 1, 25, 8, tzinfo=UTC), dict.fromkeys(columns, [1.0]))
+
+    with pytest.raises(PartitionError, match=r"""columns '=a' and "'=a" would have one name"""):
+        run(home, DAY, columns=columns)
+
+    assert not exported(home)
 
 
 def test_delimiter(home):
