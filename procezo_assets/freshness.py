@@ -138,22 +138,29 @@ def known_days(
     return sorted(days)
 
 
-def affected_stages(flow: Flow, stages: Iterable[Stage], stale: Iterable[Stale]) -> list[Stage]:
-    """List the stages that are stale, and those that read them, directly or not.
+def affected_days(
+    flow: Flow, stages: Iterable[Stage], stale: Iterable[Stale]
+) -> dict[str, set[date]]:
+    """The days on which stages are stale or read what is, directly or not: by stage, inputs first.
 
     Args:
         flow: The flow.
         stages: Which stages to choose from.
         stale: What is stale.
     """
-    names = {one.stage for one in stale}
-    affected: list[Stage] = []
+    affected: dict[str, set[date]] = {}
+    for one in stale:
+        affected.setdefault(one.stage, set()).add(one.day)
     for stage in flow.stages:  # inputs come first
         writer = flow.input_of(stage)
-        if stage.name in names or (writer is not None and writer in affected):
-            affected.append(stage)
-    chosen = list(stages)
-    return [stage for stage in affected if stage in chosen]
+        if writer is not None and writer.name in affected:
+            affected[stage.name] = affected.get(stage.name, set()) | affected[writer.name]
+    chosen = {stage.name for stage in stages}
+    return {
+        stage.name: affected[stage.name]
+        for stage in flow.stages
+        if stage.name in chosen and stage.name in affected
+    }
 
 
 class _StageCheck:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import groupby
 from typing import Any
 
 from procezo_assets.datasets import Dataset
 from procezo_assets.errors import FlowError, PartitionError, RawFileError
 from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
-from procezo_assets.freshness import Stale, affected_stages, known_days, stale_partitions
+from procezo_assets.freshness import Stale, affected_days, known_days, stale_partitions
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
 from procezo_assets.stored_stages import StageListing
 
 # starting a run costs seconds, an empty day nearly nothing: short gaps are bridged
 _BRIDGED_DAYS = 7
+_RUNS_A_RANGE = 4
 
 
 @dataclass(frozen=True)
@@ -166,15 +168,17 @@ class Planner:
             if stage.treatment.fit is not None and self.refit
             for day in days
         ]
-        plans: list[Plan] = []
+        affected = affected_days(self.flow, self.stages, stale)
+        stages = [stage for stage in self.flow.stages if stage.name in affected]
         ranges = spans(sorted({one.day for one in stale}))
-        if any(self.fit_is_due(stage) for stage in affected_stages(self.flow, self.stages, stale)):
+        if any(self.fit_is_due(stage) for stage in stages):
             # the fit is made from all days, so that all go through a stage before any goes on
-            return self._split(ranges, affected_stages(self.flow, self.stages, stale), tuple(stale))
-        for start, end in ranges:
-            here = tuple(one for one in stale if start <= one.day <= end)
-            affected = affected_stages(self.flow, self.stages, here)
-            plans += self._split([(start, end)], affected, here)
+            return self._split(ranges, stages, tuple(stale))
+        plans: list[Plan] = []
+        for first, last in ranges:
+            for start, end, names in _alike(days_from_to(first, last), affected):
+                chosen = [stage for stage in stages if stage.name in names]
+                plans += self._split([(start, end)], chosen, tuple(stale))
         return plans
 
     def _split(
@@ -219,6 +223,23 @@ class Planner:
     def _wants_fit(self, stage: Stage) -> bool:
         params = self.flow.parameters(stage, self.dataset.name, self.params)
         return bool(getattr(params, "fit", True))
+
+
+def _alike(
+    days: Sequence[date], affected: Mapping[str, Collection[date]]
+) -> list[tuple[date, date, set[str]]]:
+    """Split contiguous days where other stages are affected, as after a run that was interrupted.
+
+    Not where that makes many runs: to start one takes as long as to make some days again.
+    """
+
+    def stages_on(day: date) -> set[str]:
+        return {name for name, its in affected.items() if day in its}
+
+    groups = [(names, list(alike)) for names, alike in groupby(days, key=stages_on)]
+    if len(groups) > _RUNS_A_RANGE:
+        return [(days[0], days[-1], set[str]().union(*(names for names, _ in groups)))]
+    return [(alike[0], alike[-1], names) for names, alike in groups]
 
 
 def _check_asked(flow: Flow, first: date | None, last: date | None) -> None:

@@ -77,6 +77,35 @@ def test_a_first_fit_sees_all_days_however_far_apart(lab, stale):
     assert plans(lab, flow, stale=True) == []
 
 
+def test_days_that_an_interrupted_run_finished_are_not_made_again(lab):
+    flow = lab.flow(PARSE, CLEAN, AGGREGATE, DUCKDB)
+    lab.raw_days(D3)
+    for stages, days in ((flow.stages[:3], [D1]), (flow.stages[:1], [D2])):
+        assert not failures(list(run(Work(flow, stages, {lab.home.dataset("DS"): days}))))
+
+    found = plans(lab, flow, stale=True)
+
+    assert shape(found) == [
+        (D1, D1, ["duckdb"]),
+        (D2, D2, ["clean", "aggregated", "duckdb"]),
+        (D3, D3, ["parsed", "clean", "aggregated", "duckdb"]),
+    ]
+    carry_out(lab, flow, found)
+    assert plans(lab, flow, stale=True) == []
+
+
+def test_days_that_differ_all_the_time_are_one_run(lab):
+    flow = lab.flow(PARSE, CLEAN)
+    days = [D1 + timedelta(days=n) for n in range(6)]
+    lab.raw_days(*days)
+    for stages, done in ((flow.stages, days), (flow.stages[:1], days[::2])):
+        lab.raw_days(*done, level=200 if len(stages) == 1 else 100)
+        assert not failures(list(run(Work(flow, stages, {lab.home.dataset("DS"): done}))))
+    lab.raw_days(*days[1::2], level=300)
+
+    assert shape(plans(lab, flow, stale=True)) == [(days[0], days[-1], ["parsed", "clean"])]
+
+
 def test_asking_for_a_fit_makes_its_days_stale(lab):
     flow = lab.flow(PARSE, CLEAN, NORMALIZE, AGGREGATE)
     carry_out(lab, flow, plans(lab, flow))

@@ -13,7 +13,7 @@ from procezo_assets.cli.home import current_home, format_option, load
 from procezo_assets.cli.output import print_json, print_table, size_text
 from procezo_assets.datasets import Dataset, Home
 from procezo_assets.flows import Flow, Stage
-from procezo_assets.freshness import affected_stages, known_days, stale_partitions
+from procezo_assets.freshness import affected_days, known_days, stale_partitions
 from procezo_assets.garbage import nothing_collected
 from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.source import RawSource
@@ -94,8 +94,10 @@ def _rows(home: Home, flow: Flow, name: str) -> list[dict[str, Any]]:
     for one in found:
         reasons = stale.setdefault(one.stage, {})
         reasons[one.reason] = reasons.get(one.reason, 0) + 1
-    for stage in affected_stages(flow, flow.stages, found):
-        stale.setdefault(stage.name, {"reads what is stale": len({one.day for one in found})})
+    for stage_name, affected in affected_days(flow, flow.stages, found).items():
+        reasons = stale.setdefault(stage_name, {})
+        if reading := len(affected) - sum(reasons.values()):
+            reasons["reads what is stale"] = reading
     rows = []
     if source is not None:
         rows.append(

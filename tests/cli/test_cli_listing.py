@@ -192,6 +192,24 @@ def test_status_before_and_after_a_run(other):
     assert "3 parameters changed" in table.out
 
 
+def test_status_counts_the_days_that_an_interrupted_run_left(other):
+    other.write_flow(PARSE, CLEAN, RESAMPLE, AGGREGATE, DUCKDB)
+    other.write_raw(*DAYS)
+    assert other.launch(*DAYS[:2], stages=["parsed", "clean", "resampled", "aggregated"]).success
+    assert other.launch(DAYS[2], stages=["parsed"]).success
+
+    shown = other.procezo("status", "--format", "json").json
+
+    assert {one["stage"]: one["stale"] for one in shown} == {
+        "raw": {},
+        "parsed": {},
+        "clean": {"missing": 1},
+        "resampled": {"reads what is stale": 1},
+        "aggregated": {"reads what is stale": 1},
+        "duckdb": {"not loaded": 2, "reads what is stale": 1},
+    }
+
+
 def test_status_shows_raw_files_as_they_are_known(other):
     other.write_flow(PARSE, CLEAN)
     other.write_raw(*DAYS, odd=["rebooting"])
