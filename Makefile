@@ -7,7 +7,7 @@ SECONDS ?= 60
 export PROCEZO_HOME ?= $(CURDIR)
 export DAGSTER_HOME ?= $(PROCEZO_HOME)
 
-.PHONY: help setup demo test check bench fuzz stress ui lock
+.PHONY: help setup demo test check bench fuzz hostile stress ui lock
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -43,6 +43,9 @@ ui: setup  ## open the Dagster web UI on this folder as home (PORT=3000)
 
 stress: setup  ## kill 200 runs at random moments, and see that nothing is torn or lost (half an hour)
 	@env -u PROCEZO_HOME -u DAGSTER_HOME $(BIN)/python tests/stress_kills.py
+
+hostile: setup  ## read the largest hostile files, each beside a good one (a few minutes, 15 GB of disk)
+	@$(BIN)/python benchmarks/hostile.py
 
 bench: setup  ## measure the project beside a bare Polars script and plain pandas (ten minutes)
 	@$(BIN)/python benchmarks/bench.py

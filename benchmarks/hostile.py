@@ -1,7 +1,8 @@
-"""The largest hostile raw files, each beside a good one: what becomes of both, time and memory.
+"""`make hostile`: the largest hostile raw files, each beside a good one, in time and memory.
 
-`python benchmarks/hostile.py [NAME …]` needs 15 GB of disk for all; each runs in a process of its
-own, whose memory is measured. Exits with 1 where the good file lost a row or a bad one was taken.
+`python benchmarks/hostile.py [NAME …]` tries some; all need 15 GB of disk. Each runs in a process
+of its own, whose memory is measured. Exits with 1 where the good file lost a row or a bad one was
+taken.
 """
 
 from __future__ import annotations

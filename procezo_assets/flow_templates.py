@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from math import lcm
 from typing import Any
 
 import polars as pl
@@ -24,6 +24,7 @@ _STEPS = (
     "exportcsv",
 )
 _DOMAIN = "values"
+_SECOND_US = 1_000_000
 _WINDOWS = ("10s", "60s", "5min", "1h", "1d")
 _FILLED_STEPS = 2
 # what all files of a logger share; the rest each file says of itself
@@ -63,8 +64,7 @@ def fitting_template(name: str, dataset: str, found: Inspection, given: dict[str
         columns = [name for name in found.columns if name not in unused]
         parse.setdefault("domains", {_DOMAIN: {"columns": columns, "dtype": "float"}})
     step = _sampling_step(found)
-    filled = step.total_seconds() * _FILLED_STEPS
-    windows = [one for one in _WINDOWS if timedelta(microseconds=microseconds(one)) > step]
+    windows = _windows(step)
     first_domain = next(iter(parse.get("domains") or default.domains))
     template = _template(
         name,
@@ -72,13 +72,13 @@ def fitting_template(name: str, dataset: str, found: Inspection, given: dict[str
         {
             "parse": parse,
             "clean": {},
-            "resample": {"freq": _duration(step), "max_gap_fill_s": filled},
-            "aggregate": {"windows": windows[:3] or ["1d"]},
+            "resample": {"freq": _duration(step), "max_gap_fill_s": step * _FILLED_STEPS},
+            "aggregate": {"windows": windows},
             "to_duckdb": {},
             "to_postgres": {},
             "exportcsv": {
                 "domain": first_domain,
-                "aggregation": (windows or ["1d"])[0],
+                "aggregation": windows[0],
                 "tz": "UTC",
             },
         },
@@ -127,16 +127,30 @@ def _template(name: str, dataset: str, params: dict[str, dict[str, Any]]) -> Tem
     }
 
 
-def _sampling_step(found: Inspection) -> timedelta:
-    """The usual step of the first rows, as whole seconds that a day is a multiple of."""
+def _sampling_step(found: Inspection) -> int:
+    """The usual step of the first rows, in whole seconds that a day is a multiple of."""
     steps = found.preview["ts"].diff().drop_nulls().sort()
     usual = int(steps[len(steps) // 2].total_seconds()) if len(steps) else 1
-    day = DAY_US // 1_000_000
-    return timedelta(seconds=next(s for s in range(min(max(usual, 1), day), 0, -1) if day % s == 0))
+    day = DAY_US // _SECOND_US
+    return next(s for s in range(min(max(usual, 1), day), 0, -1) if day % s == 0)
 
 
-def _duration(step: timedelta) -> str:
-    seconds = int(step.total_seconds())
+def _windows(step: int) -> list[str]:
+    """Three usual windows that are longer than a step, in seconds, each made a multiple of it.
+
+    Else the bins of data every 8 s would have one sample or two in 10 s, and seven or eight in
+    60 s; in 40 s and 2 min they have five and fifteen.
+    """
+    usual = {one: microseconds(one) // _SECOND_US for one in _WINDOWS}
+    fitting = [
+        one if length % step == 0 else _duration(lcm(length, step))
+        for one, length in usual.items()
+        if length > step
+    ]
+    return list(dict.fromkeys(fitting))[:3] or ["1d"]
+
+
+def _duration(seconds: int) -> str:
     for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds % length == 0:
             return f"{seconds // length}{unit}"

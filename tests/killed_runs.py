@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -43,10 +44,12 @@ class Changes:
     Args:
         told: Where the count is written to.
         last: Before which change, from 1; 0 for none.
+        lag: Seconds between the count and the kill, in which that change is not made.
     """
 
     told: Path
     last: int = 0
+    lag: float = 0
 
     def __call__(self) -> None:
         """Watch this process from now on."""
@@ -61,6 +64,7 @@ class Changes:
                 count += 1
                 os.pwrite(file, f"{count:9}".encode(), 0)
                 if count == self.last:
+                    time.sleep(self.lag)
                     os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(hook)
@@ -106,7 +110,7 @@ class KilledRuns:
             ended = _command(home, command, prepare=Changes(told))
             assert ended.code == 0, ended.err
             self.seconds[name] = time.monotonic() - started
-            self.changes[name] = int(told.read_text())
+            self.changes[name] = _count(told)
             self.after[name] = state_of(home, self._url(database))
             assert self.after[name].files != self.before.files
             self._drop(home, database)
@@ -126,6 +130,45 @@ class KilledRuns:
         ended = _command(home, COMMANDS[command], prepare=prepare, seconds=seconds or None)
         assert ended.code in {0, -signal.SIGKILL}, ended.err
         self._assert_old_or_new(state_of(home, url), self.after[command])
+        self._assert_recovers(home, url, command)
+        self._drop(home, database)
+        return "killed" if ended.code else "ended"
+
+    def survive_beside(self, command: str, *, change: int, lag: float) -> str:
+        """Kill a run that another one waits for; that one does it all.
+
+        Args:
+            command: What both run.
+            change: Before which change of the first one the second is started.
+            lag: Seconds from then to the kill, in which the first one holds what it has locked.
+
+        Returns:
+            What became of the first: `killed` after all that the second had to do,
+            `killed beside another` before, or `ended` where it made fewer changes.
+
+        Raises:
+            AssertionError: Where the second one fails, or anything is other than undisturbed.
+        """
+        home, database = self._copy()
+        url, told = self._url(database), self.folder / f"changes-{database}"
+        with ThreadPoolExecutor(2) as runs:
+            prepare = Changes(told, change, lag)
+            first = runs.submit(_command, home, COMMANDS[command], prepare=prepare)
+            while not first.done() and _count(told) < change:
+                time.sleep(0.02)
+            second = runs.submit(home.command, "procezo", *COMMANDS[command])
+            killed = first.result()
+            outcome = "killed" if second.done() else "killed beside another"
+        assert killed.code in {0, -signal.SIGKILL}, killed.err
+        assert second.result().code == 0, second.result().err
+        found, wanted = state_of(home, url), self.after[command]
+        assert found == wanted, _differences(found, wanted)
+        self._assert_recovers(home, url, command)
+        self._drop(home, database)
+        return outcome if killed.code else "ended"
+
+    def _assert_recovers(self, home: SmallHome, url: str, command: str) -> None:
+        """Run again, and find what an undisturbed run leaves and nothing else."""
         again = home.command("procezo", *COMMANDS[command])
         assert again.code == 0, again.err
         found, wanted = state_of(home, url), self.after[command]
@@ -135,8 +178,6 @@ class KilledRuns:
         assert (nothing.code, "up to date" in nothing.err) == (0, True), nothing.err
         ledger = home.command("procezo", "ledger", "DS-1")
         assert ledger.code == 0, ledger.out + ledger.err
-        self._drop(home, database)
-        return "killed" if ended.code else "ended"
 
     def _make_template(self) -> None:
         home = self._home("template", self._yesterday)
@@ -251,6 +292,11 @@ def _differences(found: State, wanted: State) -> str:
         for name in sorted({*getattr(found, what.name), *getattr(wanted, what.name)})
         if getattr(found, what.name).get(name) != getattr(wanted, what.name).get(name)
     )
+
+
+def _count(told: Path) -> int:
+    """How many changes a process has told of; none before it has begun."""
+    return int((told.read_text() if told.exists() else "").strip() or 0)
 
 
 def _command(

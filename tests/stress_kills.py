@@ -1,5 +1,7 @@
 """`make stress`: kill many runs at random moments, and see that nothing is torn, lost or left.
 
+A third of them has a second run beside it, that waits for what the first one holds.
+
 python tests/stress_kills.py --kills 200 --seed 1
 """
 
@@ -36,18 +38,23 @@ def main() -> None:
 
 
 def _kill(runs: KilledRuns, kills: int, moments: random.Random) -> Counter[str]:
-    outcomes: Counter[str] = Counter(killed=0, ended=0, FAILED=0)
-    while outcomes["killed"] + outcomes["FAILED"] < kills:
+    outcomes: Counter[str] = Counter({"killed": 0, "killed beside another": 0})
+    while outcomes.total() - outcomes["ended"] < kills:
         command = moments.choice(list(COMMANDS))
-        if moments.random() < 0.5:
-            moment = {"change": moments.randint(1, runs.changes[command])}
-        else:
-            moment = {"seconds": moments.uniform(0.3, runs.seconds[command] * 1.1)}
+        kind = moments.choice(("change", "seconds", "beside"))
+        change = moments.randint(1, runs.changes[command])
+        seconds = runs.seconds[command] * moments.uniform(0.1, 1.2)
         try:
-            outcome = runs.survive(command, **moment)
+            if kind == "beside":
+                outcome = runs.survive_beside(command, change=change, lag=seconds)
+            elif kind == "change":
+                outcome = runs.survive(command, change=change)
+            else:
+                outcome = runs.survive(command, seconds=seconds)
         except AssertionError as error:
             outcome = "FAILED"
-            print(f"{command} {moment}: {' '.join(str(error).split())[:1000]}", flush=True)
+            told = " ".join(str(error).split())[:1000]
+            print(f"{command} {kind} {change=} {seconds=:.1f}: {told}", flush=True)
         outcomes[outcome] += 1
         if outcomes.total() % 20 == 0:
             print(f"{outcomes.total()} runs: {dict(outcomes)}", flush=True)

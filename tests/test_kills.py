@@ -7,15 +7,29 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import pytest
 from killed_runs import KilledRuns
 
 
-def test_runs_killed_in_parsing_in_the_middle_and_while_loading(tmp_path, postgres_url):
-    with closing(KilledRuns(tmp_path, postgres_url)) as runs:
-        for share in (0.3, 0.6, 0.9):
-            change = round(runs.changes["last"] * share)
-            assert runs.survive("last", change=change) == "killed"
-        assert runs.survive("full-replace", seconds=runs.seconds["full-replace"] / 2) in {
-            "killed",
-            "ended",  # where the machine was busier before
-        }
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, postgres_url):
+    with closing(KilledRuns(tmp_path_factory.mktemp("homes"), postgres_url)) as made:
+        yield made
+
+
+def test_runs_killed_in_parsing_in_the_middle_and_while_loading(runs):
+    for share in (0.3, 0.6, 0.9):
+        change = round(runs.changes["last"] * share)
+        assert runs.survive("last", change=change) == "killed"
+    assert runs.survive("full-replace", seconds=runs.seconds["full-replace"] / 2) in {
+        "killed",
+        "ended",  # where the machine was busier before
+    }
+
+
+def test_a_run_that_waits_for_one_that_is_killed_does_it_all(runs):
+    change, lag = runs.changes["last"] // 2, 2 * runs.seconds["last"]
+    assert runs.survive_beside("last", change=change, lag=lag) in {
+        "killed beside another",
+        "killed",  # where it held nothing right then
+    }

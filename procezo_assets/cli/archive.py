@@ -77,6 +77,12 @@ def import_(*, file: Path, replace_flows: bool) -> None:
     )
     for placed in done.placed:
         click.echo(harmless(f"restored {placed}"))
+    if done.lacks_days:
+        click.echo(
+            "warning: raw files were gone when this was exported, and results did not come along: "
+            "what was kept of their days is not here; export it --with-stages to have it",
+            err=True,
+        )
     _, flows = load(home)
     for error in flows.problems.values():
         click.echo(f"flow left out: {error}", err=True)

@@ -235,7 +235,7 @@ def _within(path: Path, folder: Path) -> Path:
 
 
 def _inputs(folder: Path) -> Iterator[Path]:
-    """What results are made with beside raw files: fits, and how the raw files are read."""
+    """What results are made with beside raw files: fits, and how these are read or were gone."""
     yield from (folder / "fits").glob("*")
     yield folder / DIALECT_FILE
     yield folder / GONE_FILE

@@ -32,6 +32,7 @@ from procezo_assets.portability.manifest import (
     Manifest,
     read_manifest,
 )
+from procezo_assets.raw.gone import GONE_FILE
 from procezo_assets.raw.unpacking import MOST_RATIO, most_unpacked
 from procezo_assets.scratch import scratch_folder
 from procezo_assets.stores.replacing import replacing
@@ -72,11 +73,13 @@ class Imported:
         manifest: What the archive says of itself.
         placed: Flow files and treatments that were not there before, or were replaced.
         catalog: What the catalog of the other machine knew of the raw files, by flow and file.
+        lacks_days: Whether raw files were gone there whose days are results that stayed there.
     """
 
     manifest: Manifest
     placed: tuple[str, ...]
     catalog: dict[str, dict[str, Reading]]
+    lacks_days: bool
 
 
 def import_dataset(
@@ -110,13 +113,30 @@ def import_dataset(
         catalog: dict[str, dict[str, Reading]] = {}
         if CATALOG in manifest.members:
             catalog = _readings(archive, (scratch / CATALOG).read_bytes())
+        lacks_days = not manifest.with_stages and _forget_gone(scratch / DATASET)
         (scratch / DATASET / RAW_FOLDER).mkdir(parents=True, exist_ok=True)
         target = home.dataset(manifest.dataset).path
         target.parent.mkdir(parents=True, exist_ok=True)
         (scratch / DATASET).rename(target)
         for name in changed:
             _place(home.path / name, (scratch / name).read_bytes())
-    return Imported(manifest, tuple(changed), catalog)
+    return Imported(manifest, tuple(changed), catalog, lacks_days)
+
+
+def _forget_gone(dataset: Path) -> bool:
+    """Remove what tells of raw files that were gone, and say whether anything did.
+
+    Their days would count as kept where nothing of them is, and would not be made of the rows that
+    other files have.
+    """
+    found = [
+        path
+        for path in dataset.glob(f"*/{GONE_FILE}")
+        if path.parent.name != RAW_FOLDER and path.is_file()
+    ]
+    for path in found:
+        path.unlink()
+    return bool(found)
 
 
 def _place(path: Path, data: bytes) -> None:

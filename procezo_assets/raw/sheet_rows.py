@@ -5,7 +5,8 @@ process that reads it. It imports nothing of this package, so that it starts in 
 
 The first line is JSON: `{"sheet": name}` and the rows follow; or `{"sheets": […]}` where there is
 none of that name, `{"problem": text}` where the file cannot be read, `{"locked": true}` where it is
-under a password. The exit code is 3 where the memory that it may have is too little.
+under a password. The exit code is 3 where the memory that it may have is too little. It ends within
+a second of the process that asked, which may be killed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import resource
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -24,11 +28,13 @@ import python_calamine
 _WHOLE = 2**53
 _TOO_LARGE = 3
 _SECONDS_TO_SAY_SO = 10
+_LOOKS_EVERY_S = 0.5
 
 
 def main() -> None:
-    """Read what the arguments ask for: sheet, delimiter, decimal mark, bytes and seconds."""
-    wanted, delimiter, decimal, most_bytes, most_seconds = json.loads(sys.argv[1])
+    """Read what the arguments ask for: sheet, delimiter, decimal mark, bytes, seconds, who asks."""
+    wanted, delimiter, decimal, most_bytes, most_seconds, asking = json.loads(sys.argv[1])
+    threading.Thread(target=_end_with, args=(asking,), daemon=True).start()
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
     # at the hard limit it is SIGKILL, which others send as well
     resource.setrlimit(resource.RLIMIT_CPU, (most_seconds, most_seconds + _SECONDS_TO_SAY_SO))
@@ -42,6 +48,17 @@ def main() -> None:
         if sheet is not None:
             lines = csv.writer(text, delimiter=delimiter, lineterminator="\n")
             lines.writerows(_rows(sheet, decimal))
+
+
+def _end_with(process: int) -> None:
+    """End when the process that started this one is gone.
+
+    The pipe tells only who writes, and no line is written before a sheet has been read. The library
+    lets other threads run meanwhile.
+    """
+    while os.getppid() == process:
+        time.sleep(_LOOKS_EVERY_S)
+    os._exit(1)
 
 
 def _opened(file: Any, wanted: str | None) -> tuple[dict[str, Any], Any]:  # noqa: ANN401 - untyped library

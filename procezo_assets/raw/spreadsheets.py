@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def write_sheet(file: IO[bytes], target: IO[bytes], params: ParseParameters, roo
     # as the other files of the dataset are declared to be, so that one reading fits all
     delimiter = (params.delimiter or "").strip(" ") or ","
     decimal = "," if params.decimal == "," and delimiter != "," else "."
-    asked = [params.sheet, delimiter, decimal, _MOST_MEMORY, _MOST_SECONDS]
+    asked = [params.sheet, delimiter, decimal, _MOST_MEMORY, _MOST_SECONDS, os.getpid()]
     reader = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-P", sheet_rows.__file__, json.dumps(asked)],
         stdin=file.fileno(),

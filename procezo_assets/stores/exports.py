@@ -20,7 +20,7 @@ from procezo_assets.file_names import NAME_BYTES
 from procezo_assets.parameters import Instant, Parameters
 from procezo_assets.stores.export_columns import ExportColumn, exported, joined
 from procezo_assets.stores.loads import Loaded, StageInput
-from procezo_assets.stores.replacing import replacing
+from procezo_assets.stores.replacing import replacing_together, temporary_name
 from procezo_assets.stores.seen_parts import (
     Seen,
     again_where_replaced,
@@ -119,7 +119,8 @@ class _Exporting:
         self.params = params
         self.how = how
         self.rows: dict[date, int] = dict.fromkeys(stage_input.days, 0)
-        self.files: list[str] = []
+        self.written: dict[str, Path] = {}
+        self.stale: set[str] = set()
         self.failed: dict[date, str] = {}
         self.warnings: list[str] = []
         self.lacking: dict[str, set[str]] = defaultdict(set)
@@ -132,14 +133,17 @@ class _Exporting:
         looked_at = [replace(self.input, days=days)]
         seen = parts_seen(looked_at)
         try:
-            self._export(seen, days)
+            with replacing_together(self.input.output) as self.written:
+                self._export(seen, days)
+                refuse_replaced(looked_at, seen)
+            for name in self.stale - self.written.keys():
+                (self.input.output / name).unlink(missing_ok=True)
         except OSError as error:
             refuse_replaced(looked_at, seen)  # a file that went away may be all that is wrong
             raise StoreError(
                 f"cannot export into {self.input.output}: {error.strerror or error}",
                 f"the exports that are there are whole; {remedy(self.input.output)}",
             ) from error
-        refuse_replaced(looked_at, seen)
         self.warnings.extend(
             f"column '{column}' is missing from the data of {', '.join(sorted(devices))}: "
             "exported empty"
@@ -157,8 +161,8 @@ class _Exporting:
         return Loaded(
             dataset=self.input.dataset,
             rows={day: count for day, count in self.rows.items() if day not in self.failed},
-            tables=tuple(self.files),
-            files=tuple(self.input.output.parent / name for name in self.files),
+            tables=tuple(f"{self.input.output.name}/{name}" for name in self.written),
+            files=tuple(self.input.output / name for name in self.written),
             failed=self.failed,
             warnings=tuple(self.warnings),
         )
@@ -166,7 +170,6 @@ class _Exporting:
     def _export(self, seen: Seen, days: Iterable[date]) -> None:
         files, window = self._files(seen)
         names = _FileNames(self.input, window, self.how.suffix)
-        self.input.output.mkdir(parents=True, exist_ok=True)
         if self.params.span == "all":
             self._write(files, names)
             return
@@ -198,28 +201,22 @@ class _Exporting:
         return dict(sorted(files.items())), window
 
     def _write(self, files: Mapping[str, Mapping[date, Path]], names: _FileNames) -> None:
-        """Write a file a device, then remove the files that these take the place of."""
+        """Write a file a device, and note the files that these take the place of."""
         older = names.existing()
         stale = {name for several in older.values() for name in several}
         for device, paths in files.items():
             try:
-                name = self._write_device(device, paths, names)
+                self._write_device(device, paths, names)
             except (PartitionError, pl.exceptions.PolarsError) as error:
                 reason = " ".join(f"device '{device}' was not exported: {error}".split())
                 self.warnings.append(reason)
                 self.failed.update((day, reason) for day in self.input.days if day in paths)
                 stale -= older.get(device, set())
                 continue
-            if name is not None:
-                self.files.append(f"{self.input.output.name}/{name}")
-                stale.discard(name)
-        for name in stale:
-            (self.input.output / name).unlink(missing_ok=True)
+        self.stale |= stale
 
-    def _write_device(
-        self, device: str, paths: Mapping[date, Path], names: _FileNames
-    ) -> str | None:
-        """Write the file of a device and name it; None where it has no rows."""
+    def _write_device(self, device: str, paths: Mapping[date, Path], names: _FileNames) -> None:
+        """Write the file of a device, if it has rows."""
         frame, columns = joined(paths)
         if self.params.from_ is not None:
             frame = frame.filter(pl.col("ts") >= self.params.from_)
@@ -250,7 +247,7 @@ class _Exporting:
             if name in columns and (lost := int(counts[name].sum())):
                 self.unfit[name] += lost
         if counts.is_empty():
-            return None
+            return
         if self.how.columns and not outputs:
             self.bare.add(device)
         dates = [
@@ -258,9 +255,9 @@ class _Exporting:
             for instant in (*counts["__first"], *counts["__last"])
         ]
         name = names.of(device, min(dates), max(dates))
-        with replacing(self.input.output / name) as temporary:
-            self.how.write(frame.select(*self.how.own, *outputs.values()), temporary)
-        return name
+        temporary = temporary_name(self.input.output / name)
+        self.how.write(frame.select(*self.how.own, *outputs.values()), temporary)
+        self.written[name] = temporary
 
     def _outputs(
         self, device: str, columns: Mapping[str, pl.DataType]

@@ -65,6 +65,29 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
 
 
+@contextmanager
+def replacing_together(folder: Path) -> Iterator[dict[str, Path]]:
+    """Write files that take their places when the block ends, none where it ends with an error.
+
+    Args:
+        folder: Their folder, in which nobody else writes now; it is made.
+
+    Yields:
+        For the block to fill: by the name of each file, under which `temporary_name` it is whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_temporaries(folder)
+    written: dict[str, Path] = {}
+    try:
+        yield written
+        for temporary in written.values():
+            sync(temporary)
+        for name, temporary in written.items():
+            temporary.replace(folder / name)
+    finally:
+        remove_temporaries(folder)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file's bytes."""
     with replacing(path) as temporary:

@@ -62,6 +62,34 @@ def test_export_tells_of_days_that_it_leaves_behind(home, tmp_path):
     assert "gone" not in whole.err
 
 
+@pytest.mark.parametrize("stages", [(), ("--with-stages",)])
+def test_days_of_raw_files_that_are_gone_are_kept_where_they_are(home, tmp_path, stages):
+    texts = home.raw_file(f"DS-1_pil-90_{DAYS[1]}.csv").read_text().splitlines(keepends=True)
+    later = home.raw_file(f"later_pil-90_{DAYS[1]}.csv")
+    later.write_text("".join(text.replace("T10:", "T22:") for text in texts))
+    home.launch(DAYS[0], DAYS[-1])
+    for day in DAYS[:2]:
+        home.raw_file(f"DS-1_pil-90_{day}.csv").unlink()
+    home.procezo("flow", "small", "--last")
+    archive = tmp_path / "moved.tar.gz"
+    home.procezo("export", "DS-1", "--output", archive, *stages)
+
+    other = SmallHome(tmp_path / "B")
+    ended = other.procezo("import", archive)
+    assert ended.code == 0, ended.err
+    kept = bool(stages)
+    assert ("what was kept of their days is not here" in ended.err) != kept
+    assert ("2 files gone, 2 days kept" in other.procezo("status").out) == kept
+    assert other.procezo("flow", "small", "--last").code == 0
+    assert ("gone" in other.procezo("status").out) == kept
+    assert "up to date" in other.procezo("flow", "small", "--last").err
+    rows = "SELECT ts::DATE, count(*) FROM small.bio_signal_60s GROUP BY 1 ORDER BY 1"
+    found = other.rows(rows)
+    assert found == (home.rows(rows) if kept else [(DAYS[1], 5), (DAYS[2], 5)])
+    ledger = other.procezo("ledger", "DS-1")
+    assert (ledger.code, "kept" in ledger.out) == (0, kept)
+
+
 def test_export_writes_into_the_current_folder_and_replaces_nothing(home):
     ended = home.command("procezo", "export", "DS-1")
     assert ended.code == 0, ended.err

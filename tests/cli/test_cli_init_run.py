@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 from small_home import DAYS, PARSE, UNSORTED, SmallHome
+
+from procezo_assets.treatments.durations import microseconds
 
 
 @pytest.fixture
@@ -110,6 +113,29 @@ def test_init_makes_a_flow_that_fits_a_file_and_runs(home):
     ended = home.procezo("flow", "river", "--to-step", "aggregate")
     assert ended.code == 0, ended.err
     assert home.materialized("aggregated", flow="river") == {"RIVER|2019-03-13"}
+
+
+@pytest.mark.parametrize(
+    ("every", "windows"),
+    [
+        (1, ["10s", "60s", "5min"]),
+        (8, ["40s", "2min", "10min"]),
+        (25, ["5min", "1h", "1d"]),  # one time 5min, that 60s becomes as well
+        (2700, ["3h", "1d"]),
+        (86_400, ["1d"]),
+    ],
+)
+def test_init_chooses_windows_that_hold_equal_numbers_of_samples(home, every, windows):
+    start = datetime(2026, 1, 20, tzinfo=UTC)
+    lines = [f"{start + timedelta(seconds=every * n):%Y-%m-%dT%H:%M:%SZ};m0:1\n" for n in range(40)]
+    home.raw_file("x_pil-90.csv").write_text("".join(lines))
+    assert home.procezo("init", "DS-1", "--flow", "small").code == 0
+    stages = {stage.treatment.name: stage.params for stage in home.flow().stages}
+    assert stages["aggregate"]["windows"] == windows
+    assert stages["exportcsv"]["aggregation"] == windows[0]
+    freq = microseconds(stages["resample"]["freq"])
+    assert freq == every * 1_000_000
+    assert [window for window in windows if microseconds(window) % freq] == []
 
 
 def test_init_wants_to_know_what_the_file_cannot_decide(home, tmp_path):

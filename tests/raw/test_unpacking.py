@@ -9,6 +9,8 @@ import lzma
 import os
 import signal
 import subprocess
+import sys
+import time
 import zipfile
 
 import pytest
@@ -17,6 +19,7 @@ import xlsxwriter
 from procezo_assets.errors import DialectError, RawFileError
 from procezo_assets.raw import spreadsheets, unpacking
 from procezo_assets.raw.containers import open_raw
+from procezo_assets.stores.embedded_process import is_alive
 from procezo_assets.treatments.parse import ParseParameters
 
 MB = 1024**2
@@ -93,6 +96,23 @@ def sheet(last_row, last_column):
     return buffer.getvalue()
 
 
+def sheet_of_empty_rows(number):
+    """Takes long to read, and no memory."""
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(sheet(0, 0))) as small,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as large,
+    ):
+        for name in small.namelist():
+            start, rows, end = small.read(name).partition(b"<sheetData>")
+            with large.open(name, "w") as member:
+                member.write(start + rows)
+                for _ in range(number // 100_000 if rows else 0):
+                    member.write(b"<row/>" * 100_000)
+                member.write(end)
+    return buffer.getvalue()
+
+
 def test_a_sheet_whose_corners_are_far_apart_ends_no_process_of_ours(tmp_path):
     error = refusal(tmp_path, sheet(1_048_575, 16_383))  # 5 kB that ask for 550 GB
     assert error.reason == "spreadsheet_too_large"
@@ -136,6 +156,40 @@ def test_the_reader_is_not_in_the_group_that_the_terminal_interrupts(tmp_path, m
     open_raw(tmp_path / "x.csv", tmp_path / "scratch", PARAMS).close()
     assert groups
     assert os.getpgrp() not in groups
+
+
+READS_A_SHEET = """
+import subprocess, sys
+from pathlib import Path
+from procezo_assets.raw.containers import open_raw
+from procezo_assets.treatments.parse import ParseParameters
+
+class Told(subprocess.Popen):
+    def __init__(self, *args, **named):
+        super().__init__(*args, **named)
+        print(self.pid, flush=True)
+
+subprocess.Popen = Told
+open_raw(Path(sys.argv[1]), Path(sys.argv[2]), ParseParameters.model_validate({"format": "csv"}))
+"""
+
+
+def test_the_reader_ends_with_the_process_that_was_killed(tmp_path):
+    (tmp_path / "x.csv").write_bytes(sheet_of_empty_rows(40_000_000))
+    asking = subprocess.Popen(
+        [sys.executable, "-c", READS_A_SHEET, tmp_path / "x.csv", tmp_path / "scratch"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    reader = int(asking.stdout.readline())
+    time.sleep(1)  # it reads, which takes it ten seconds
+    assert is_alive(reader)
+    asking.kill()
+    asking.communicate()
+    killed = time.monotonic()
+    while is_alive(reader):
+        assert time.monotonic() - killed < 5
+        time.sleep(0.1)
 
 
 def test_lines_of_a_sheet_are_bounded_as_those_of_archives(tmp_path, monkeypatch):

@@ -222,7 +222,14 @@ class TestExport(_TwoDevices):
         self.meanwhile(home, monkeypatch, times=1, gone=gone)
         assert self.export(home) == (["2"] if gone else ["2", "2"])
 
-    def test_what_is_replaced_for_ever_is_said_so(self, home, monkeypatch):
+    def test_what_is_replaced_for_ever_is_said_so_and_changes_nothing(self, home, monkeypatch):
+        self.export(home)
+        before = self.exported(home)
+        assert [text.split(";")[-1] for text in before.values()] == ["1\n", "1\n"]
         self.meanwhile(home, monkeypatch, times=99)
         with pytest.raises(TransientStoreError, match="'GRACE' of 2026-01-25 are replaced"):
             self.export(home)
+        assert self.exported(home) == before
+
+    def exported(self, home):
+        return {path.name: path.read_text() for path in stage_input(home, DAY).output.iterdir()}

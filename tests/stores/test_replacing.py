@@ -9,7 +9,13 @@ import sys
 
 import pytest
 
-from procezo_assets.stores.replacing import replacing, temporary_beside, write_atomically
+from procezo_assets.stores.replacing import (
+    replacing,
+    replacing_together,
+    temporary_beside,
+    temporary_name,
+    write_atomically,
+)
 
 KILLED = """
 import os, signal, sys
@@ -45,6 +51,30 @@ def test_an_error_leaves_what_was_there(tmp_path):
         temporary.write_bytes("no bytes")
     assert path.read_bytes() == b"1"
     assert names(tmp_path) == ["file"]
+
+
+def test_files_that_belong_together_take_their_places_together(tmp_path):
+    def write(written, name, text):
+        temporary = temporary_name(tmp_path / name)
+        temporary.write_text(text)
+        written[name] = temporary
+
+    temporary_name(tmp_path / "killed").write_text("half a fi")
+    with replacing_together(tmp_path) as written:
+        write(written, "a", "1")
+        write(written, "b", "1")
+        temporary_name(tmp_path / "c").write_text("not noted as whole")
+        assert not {"a", "b"} & {*names(tmp_path)}
+    assert names(tmp_path) == ["a", "b"]
+
+    def replace(*texts):
+        with replacing_together(tmp_path) as written:
+            for name, text in zip("ab", texts, strict=True):
+                write(written, name, text)
+
+    with pytest.raises(TypeError):
+        replace("2", b"no text")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "1", "b": "1"}
 
 
 def test_a_killed_writer_is_cleaned_up_after(tmp_path):
