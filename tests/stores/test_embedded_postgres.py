@@ -142,7 +142,7 @@ def test_processes_that_race_get_one_server(state):
         )
         for _ in range(4)
     ]
-    answers = [racer.communicate(timeout=60) for racer in racers]
+    answers = [racer.communicate(timeout=120) for racer in racers]
 
     assert [racer.returncode for racer in racers] == [0, 0, 0, 0], answers
     urls = {out.decode().strip() for out, _ in answers}
@@ -151,14 +151,14 @@ def test_processes_that_race_get_one_server(state):
 
 def test_the_server_outlives_the_starter_and_its_ctrl_c(state):
     starter = subprocess.Popen(
-        [sys.executable, "-c", _START + "import time; time.sleep(60)", state],
+        [sys.executable, "-c", _START + "import time; time.sleep(300)", state],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     url = starter.stdout.readline().decode().strip()
     os.killpg(starter.pid, signal.SIGINT)
-    starter.communicate(timeout=30)
+    starter.communicate(timeout=120)
 
     assert starter.returncode != 0
     assert scalar(url, "SELECT 1") == 1
@@ -298,7 +298,10 @@ def test_a_missing_package_says_what_to_do(state, monkeypatch):
 def test_a_running_server_is_found_without_delay(state):
     embedded_postgres.start(state)
 
-    begun = time.perf_counter()
-    embedded_postgres.start(state)
+    took = []
+    for _ in range(5):  # the machine may be busy
+        begun = time.perf_counter()
+        embedded_postgres.start(state)
+        took.append(time.perf_counter() - begun)
 
-    assert time.perf_counter() - begun < 0.1
+    assert min(took) < 0.1
