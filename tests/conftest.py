@@ -29,7 +29,7 @@ _OTHER_SERVER = "PROCEZO_TEST_POSTGRES_URL"
 _SERVERS = ["embedded", *(["given"] if os.environ.get(_OTHER_SERVER) else [])]
 
 # begun first, so that no worker is left alone with one at the end
-_LONGEST = {"test_demo_e2e", "test_live", "test_readme", "test_damaged_files"}
+_LONGEST = {"test_demo_e2e", "test_kills", "test_live", "test_readme"}
 
 
 def pytest_collection_modifyitems(items):
