@@ -56,14 +56,20 @@ def yesterday(home):
     return before
 
 
-def goes_on(home, tmp_path):
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A home where there always was room."""
+    home = SmallHome(tmp_path_factory.mktemp("undisturbed"))
+    yesterday(home)
+    assert home.command("procezo", "flow", "small", "--last").code == 0
+    return home
+
+
+def goes_on(home, undisturbed):
     """Once there is room, the result is what it would have been."""
     again = home.command("procezo", "flow", "small", "--last")
     assert again.code == 0, again.err
     assert not list(home.path.rglob(".*procezo-tmp"))
-    undisturbed = SmallHome(tmp_path / "undisturbed")
-    yesterday(undisturbed)
-    assert undisturbed.command("procezo", "flow", "small", "--last").code == 0
     assert home.digests() == undisturbed.digests()
     assert home.rows("FROM small.bio_signal_60s ORDER BY ALL") == undisturbed.rows(
         "FROM small.bio_signal_60s ORDER BY ALL"
@@ -72,7 +78,7 @@ def goes_on(home, tmp_path):
 
 
 @pytest.mark.parametrize("free", [20_000, 1_000_000])
-def test_all_of_a_home(disk, tmp_path, free):
+def test_all_of_a_home(disk, undisturbed, free):
     home = SmallHome(disk.folder / "home")
     before = yesterday(home)
     disk.leave(free)
@@ -83,10 +89,10 @@ def test_all_of_a_home(disk, tmp_path, free):
     assert "Traceback" not in failed.err
     assert home.digests() == before
     disk.make_room()
-    goes_on(home, tmp_path)
+    goes_on(home, undisturbed)
 
 
-def test_the_datasets_alone(disk, tmp_path):
+def test_the_datasets_alone(disk, undisturbed, tmp_path):
     home = SmallHome(tmp_path / "home")
     (home.path / "datasets").symlink_to(disk.folder)
     before = yesterday(home)
@@ -97,7 +103,7 @@ def test_the_datasets_alone(disk, tmp_path):
     assert "Traceback" not in failed.err
     found = home.digests()
     disk.make_room()
-    after = goes_on(home, tmp_path)
+    after = goes_on(home, undisturbed)
     assert before.keys() <= found.keys()
     found.pop("ballast")
     for name, digest in found.items():
