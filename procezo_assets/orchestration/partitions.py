@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -122,37 +121,21 @@ def tagged(tags: Mapping[str, str]) -> Tagged | None:
         return None
 
 
-@contextmanager
-def opened_instance(home: Home) -> Iterator[dg.DagsterInstance]:
-    """Open the instance that DAGSTER_HOME names, one process at a time.
-
-    On fresh storage several processes at once would each create its tables, and fail.
-    """
-    with _alone(home):
-        instance = dg.DagsterInstance.get()
-    with instance:
-        yield instance
-
-
 def register_datasets(home: Home, flows: Iterable[Flow], instance: dg.DagsterInstance) -> None:
     """Make the datasets on disk known to the instance.
 
     Dagster refuses a run of a partition that the instance does not know, so that without this a
     fresh clone could materialize nothing.
     """
-    with _alone(home):
+    lock = home.state / "dagster-instance.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):  # Dagster looks which are missing and then adds them, not in one step
         for flow in flows:
             name = dataset_partitions_name(flow)
             known = set(instance.get_dynamic_partitions(name))
             missing = [dataset for dataset in flow.datasets(home) if dataset not in known]
             if missing:
                 instance.add_dynamic_partitions(name, missing)
-
-
-def _alone(home: Home) -> FileLock:
-    lock = home.state / "dagster-instance.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(lock)
 
 
 def forget_dataset(flows: Iterable[Flow], dataset: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
 import dagster as dg
 import pytest
-from small_home import CLEAN, DAYS, PARSE, SmallHome, key, keys
+from small_home import CLEAN, DAYS, PARSE, SLOW, SmallHome, key, keys
 
 from procezo_assets.orchestration import launch, sensors
 from procezo_assets.orchestration.code_location import build_defs
@@ -265,3 +267,28 @@ def test_a_request_can_be_run_by_dagster_itself(home, sensor):
     done = home.materialize("--select", "group:small", "--partition-range", f"{start}...{end}")
     assert done.code == 0, done.err
     assert home.materialized("clean") == keys(*DAYS)
+
+
+@pytest.mark.timeout(120)
+def test_a_request_that_runs_during_a_ranged_run_over_the_same_days(tmp_path):
+    homes = {name: SmallHome(tmp_path / name) for name in ("undisturbed", "raced")}
+    for home in homes.values():
+        home.write_treatment("slow", SLOW.replace("sleep(2)", "sleep(0.5)"))
+        home.write_flow(PARSE, CLEAN, {"treatment": "slow"}, datasets=["DS-*"], **STILL)
+        home.write_raw(*DAYS)
+    homes["undisturbed"].launch(DAYS[0], DAYS[-1])
+    home = homes["raced"]
+    sensor = Sensor(home)
+    assert sensor.tick() == [(key(DAYS[0]), key(DAYS[2]))]
+    days = f"{key(DAYS[0])}...{key(DAYS[2])}"
+    with ThreadPoolExecutor() as pool, home.instance() as instance:
+        ranged = pool.submit(home.materialize, "--select", "group:small", "--partition-range", days)
+        while not any(run.status == dg.DagsterRunStatus.STARTED for run in instance.get_runs()):
+            assert not ranged.done()
+            time.sleep(0.05)
+        sensor.run()
+        assert len(instance.get_runs()) == 2
+        assert ranged.result().code == 0, ranged.result().err
+        assert all(run.is_success for run in instance.get_runs())
+    assert sensor.tick() == "no raw file is new or changed"
+    assert home.digests() == homes["undisturbed"].digests()
