@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from small_home import CLEAN, DAYS, PARSE, SLOW, SmallHome, key, keys
 
+from procezo_assets.harmless import harmless
 from procezo_assets.orchestration import launch, sensors
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.orchestration.in_flight import days_in_flight
@@ -125,6 +126,32 @@ def test_raw_partitions_are_materialized_with_what_they_hold(home, sensor):
     size = sum(path.stat().st_size for path in home.stage("00_raw").glob(f"*{DAYS[0]}.csv"))
     assert first["bytes"] == size
     assert f"- `DS-1_pil-90_{DAYS[0]}.csv`" in first["names"]
+
+
+def test_names_of_raw_files_make_no_markdown_and_steer_no_terminal(home, sensor, capfd):
+    steers = "\x1b]0;owned\x07\u202e"
+    hostile = (
+        f"x`\n\n![p](http:evil.example)<img src=x onerror=alert(1)>{steers}_pil-90_{DAYS[0]}.csv"
+    )
+    home.raw_file(hostile).write_text(f"{DAYS[0]}T10:00:00Z;m0:1\n")
+    sensor.tick()
+    sensor.run()
+    with home.instance() as instance:
+        (raw,) = instance.fetch_materializations(dg.AssetKey(["small", "raw"]), limit=2).records
+        (made,) = instance.fetch_materializations(dg.AssetKey(["small", "parsed"]), limit=2).records
+    (line,) = raw.asset_materialization.metadata["names"].value.splitlines()
+    shown = harmless(hostile).replace("`", "'")
+    assert line == f"- `{shown}`"
+    (record,) = made.asset_materialization.metadata["raw_files"].records
+    assert record.data["file"] == harmless(hostile)
+
+    home.raw_file(hostile).unlink()
+    home.write_raw(DAYS[1])
+    sensor.tick()
+    sensor.run()
+    told = capfd.readouterr().err
+    assert f"raw file {harmless(hostile)} is gone" in told
+    assert not any(character in told for character in steers if not character.isprintable())
 
 
 def test_what_was_asked_for_and_never_run_is_asked_for_after_a_restart(home, sensor):
