@@ -61,7 +61,7 @@ def run_request(
     first: date,
     last: date,
     *,
-    run_key: str,
+    run_key: str | None = None,
     assets: Sequence[dg.AssetKey] | None = None,
 ) -> dg.RunRequest:
     """Ask for one run of contiguous days of a dataset.
@@ -70,7 +70,8 @@ def run_request(
         dataset: The dataset's name.
         first: First day.
         last: Last day.
-        run_key: No second run is made for the same one.
+        run_key: No second run is ever made for the same one. A sensor gives none: a change back to
+            what was there before, or days whose run failed, would be passed over.
         assets: Which of the job's assets; all where left out.
     """
     # a range even of one day: Dagster warns of the tags that it makes of a `partition_key`

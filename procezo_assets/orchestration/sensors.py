@@ -88,7 +88,6 @@ class _Tick:
         self.notes: list[str] = []
         self._instance = instance
         self._deadline = time.monotonic() + _SECONDS
-        self._started = time.time()
         self._asked: list[Asked] = []
         self._days: list[RawDay] = []
         self._new: list[str] = []
@@ -177,8 +176,6 @@ class _Tick:
                 asked.dataset,
                 asked.first,
                 asked.last,
-                # never that of an earlier run: Dagster would pass over the request
-                run_key=f"{asked.identity} {asked.attempt} {self._started:.0f}",
                 assets=None if whole else keys,
             )
 
