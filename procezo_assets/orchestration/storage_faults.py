@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,14 +15,11 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_expone
 
 from procezo_assets.disks import remedy
 from procezo_assets.errors import StoreError, TransientStoreError
+from procezo_assets.stores.postgres_faults import refusal_passes, state_passes
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# of a server: connection lost, server stopping, too many connections, locked, deadlock
-_PASSING = re.compile(r"08\w{3}|57P0[1-5]|53300|55P03|40001|40P01")
-# of a server that starts, stops or recovers, and of one that has too many clients
-_BUSY = ("the database system", "terminating connection", "too many", "connection slots")
 _LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 _OF_THE_DISK = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")
 
@@ -111,8 +107,8 @@ def _passes(error: BaseException) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return _sqlite_name(error).startswith(_LOCKED)
     if state := getattr(error.orig, "pgcode", None):
-        return _PASSING.fullmatch(state) is not None
-    return "FATAL" not in str(error) or any(word in str(error) for word in _BUSY)
+        return state_passes(state)
+    return refusal_passes(str(error))
 
 
 def _is_of_the_disk(error: BaseException) -> bool:

@@ -319,3 +319,24 @@ def test_what_a_run_says_is_said_again_where_the_server_drops_it(postgres_url):
     assert patiently(say) == 7
     assert len(said) == 2
     engine.dispose()
+
+
+def test_what_a_run_says_is_said_again_where_another_session_holds_the_table(postgres_url):
+    engine = create_engine(as_url(postgres_url))
+    said = []
+    with psycopg.connect(postgres_url) as other:
+        other.execute("CREATE TABLE held (a int)")
+        other.commit()
+        other.execute("LOCK TABLE held")
+
+        def say():
+            said.append("")
+            if len(said) == 2:
+                other.rollback()
+            with engine.connect() as connection:
+                connection.execute(text("SET lock_timeout = 50"))
+                return connection.execute(text("SELECT count(*) FROM held")).scalar()
+
+        assert patiently(say) == 0
+    assert len(said) == 2
+    engine.dispose()
