@@ -20,8 +20,8 @@ from unittest.mock import patch
 
 from procezo_assets import pipeline
 from procezo_assets.cli import main as procezo
-from procezo_assets.orchestration import assets, launch
-from procezo_assets.orchestration.event_log import EventLog
+from procezo_assets.orchestration import assets
+from procezo_assets.orchestration.event_log import EventLog, SqliteStorage
 from procezo_assets.raw.source import RawSource
 from procezo_assets.schemas import load_pandera
 from procezo_assets.treatments.model import Treatment
@@ -38,7 +38,7 @@ PARTS = (
     ("validate", pipeline, "check_schema"),
     ("write", pipeline, "write_partition"),
     ("Dagster", EventLog, "store_event"),
-    ("Dagster", launch, "opened_instance"),
+    ("Dagster", SqliteStorage, "__init__"),
     ("plots and metadata", assets, "stage_metadata"),
 )
 

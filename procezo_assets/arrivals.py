@@ -7,7 +7,6 @@ files (`arrival_news.py`), and who looks and runs (`orchestration/sensors.py`).
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -86,8 +85,6 @@ class Asked:
         first: First day.
         last: Last day.
         stages: The stages that are stale, and those that read them.
-        identity: Hash of all that the run's results depend on and of what is there now: the same
-            twice is the same request twice.
         attempt: How often these days have been asked for, this time counted.
     """
 
@@ -95,7 +92,6 @@ class Asked:
     first: date
     last: date
     stages: tuple[Stage, ...]
-    identity: str
     attempt: int = 1
 
 
@@ -175,7 +171,7 @@ def look(
     ]
     if changes.large:
         held = _days_of(flying) | {day for one in awaited for day in _from_to(one)}
-        asked += _asked_to_read(flow, dataset, changes, held=held, before=memory.awaited)
+        asked += _asked_to_read(flow, dataset, held=held, before=memory.awaited)
     later = _days_of((one.first, one.last) for one in asked[asked_at_once:])
     asked = asked[:asked_at_once]
     untold = sorted(_days_of(memory.untold) | in_time, reverse=True)
@@ -213,7 +209,6 @@ def _due_again(
 def _asked_to_read(
     flow: Flow,
     dataset: Dataset,
-    changes: Changes,
     *,
     held: Collection[date],
     before: Iterable[Awaited],
@@ -226,8 +221,7 @@ def _asked_to_read(
     attempt = 1 + max((one.attempt for one in before if day in _from_to(one)), default=0)
     if flow.source is None or day in held or attempt > len(AGAIN_AFTER):
         return []
-    identity = hashlib.sha256("\n".join([flow.name, dataset.name, *changes.large]).encode())
-    return [Asked(dataset.name, day, day, (flow.source,), identity.hexdigest(), attempt)]
+    return [Asked(dataset.name, day, day, (flow.source,), attempt)]
 
 
 def _without(awaited: Iterable[Awaited], asked: set[date]) -> list[Awaited]:
@@ -261,8 +255,7 @@ def _asked(
     for first, last in ranges:
         here = set[str]().union(*(stages.get(day, ()) for day in days_from_to(first, last)))
         chosen = tuple(stage for stage in flow.stages if stage.name in here)
-        identity = _identity(flow, dataset, source, first, last)
-        asked.append(Asked(dataset.name, first, last, chosen, identity))
+        asked.append(Asked(dataset.name, first, last, chosen))
     return asked, late
 
 
@@ -306,20 +299,6 @@ def _fit_is_due(flow: Flow, dataset: Dataset, stage: Stage) -> bool:
     if stage.treatment.fit is None or has_fit(dataset.stage(stage.output)):
         return False
     return bool(getattr(flow.parameters(stage, dataset.name), "fit", True))
-
-
-def _identity(flow: Flow, dataset: Dataset, source: RawSource, first: date, last: date) -> str:
-    """Hash raw content, recipe and what is there, so that a change back is no repetition."""
-    parts = [flow.name, dataset.name, str(first), str(last)]
-    for stage in flow.stages:
-        version = f"{stage.treatment.name} {stage.treatment.version}"
-        parts.append(f"{stage.name} {version} {flow.parameters_hash(stage, dataset.name)}")
-    for day in days_from_to(first, last):
-        parts.append(source.identity(day))
-        if flow.source is not None:
-            found = part_files(dataset.stage(flow.source.output), day).values()
-            parts += [f"{path.name} {path.stat().st_mtime_ns}" for path in found]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _given_up(flow: Flow, one: Asked) -> str:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from procezo_assets.datasets import Home
 from procezo_assets.flows import Flow, Stage
+from procezo_assets.harmless import harmless
 from procezo_assets.orchestration.checks import StageFindings, check_specs
 from procezo_assets.orchestration.metadata import (
     PLOT_DAYS,
@@ -177,11 +178,14 @@ class _Reporter:
                 event.dataset,
                 event.day,
                 event.stage.name,
-                event.reason,
+                harmless(event.reason),
             )
         elif isinstance(event, Waited):
             self._context.log.warning(
-                "trying %d days again in %g s: %s", event.days, event.seconds, event.reason
+                "trying %d days again in %g s: %s",
+                event.days,
+                event.seconds,
+                harmless(event.reason),
             )
         else:
             self._failed(event)
@@ -203,7 +207,7 @@ class _Reporter:
         failures = sorted(self._failures, key=lambda one: (one.dataset, one.day))
         alike: dict[tuple[str, str], list[DayFailed]] = defaultdict(list)
         for one in failures:
-            alike[one.stage.name, one.reason].append(one)
+            alike[one.stage.name, harmless(one.reason)].append(one)
         told = [
             f"{_days_text(group)} at {stage}: {reason}" for (stage, reason), group in alike.items()
         ]
@@ -248,10 +252,14 @@ class _Reporter:
         if event.stage.name in self._findings:
             self._findings[event.stage.name].enter(event)
         self._context.log.error(
-            "%s %s failed at %s: %s", event.dataset, event.day, event.stage.name, event.reason
+            "%s %s failed at %s: %s",
+            event.dataset,
+            event.day,
+            event.stage.name,
+            harmless(event.reason),
         )
         if event.trace:
-            self._context.log.debug(event.trace)
+            self._context.log.debug("\n".join(map(harmless, event.trace.splitlines())))
 
 
 def _days_text(failures: list[DayFailed]) -> str:

@@ -11,7 +11,7 @@ from procezo_assets.flow_files import load_flows
 from procezo_assets.flows import Flow, FlowSet
 from procezo_assets.orchestration.assets import flow_assets, stage_key
 from procezo_assets.orchestration.notify import notify_sensor
-from procezo_assets.orchestration.partitions import opened_instance, register_datasets
+from procezo_assets.orchestration.partitions import register_datasets
 from procezo_assets.orchestration.raw_asset import raw_asset
 from procezo_assets.orchestration.retention import prune_old_runs, prune_schedule
 from procezo_assets.orchestration.schedules import flow_schedule
@@ -40,7 +40,7 @@ def build_defs(home: Home | None = None, *, register: bool = True) -> dg.Definit
             home.path,
         )
     elif register and settings.register_datasets:
-        with opened_instance(home) as instance:
+        with dg.DagsterInstance.get() as instance:
             register_datasets(home, flows.flows.values(), instance)
     jobs = {flow.name: flow_job(flow) for flow in flows.flows.values()}
     return dg.Definitions(

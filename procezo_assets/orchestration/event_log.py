@@ -9,6 +9,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 # Dagster exports none of these.
 from dagster._core.events.log import EventLogEntry
@@ -23,6 +24,7 @@ from dagster._core.storage.sqlite_storage import (
     _schedule_directory,
 )
 from dagster._serdes import ConfigurableClassData
+from filelock import FileLock
 from sqlalchemy import Connection, Engine, Insert, create_engine, event
 
 _BUSY_SECONDS = 30
@@ -31,11 +33,17 @@ _ENGINES = 8
 
 
 class SqliteStorage(DagsterSqliteStorage):
-    """Dagster's own storage, but for events."""
+    """Dagster's own storage, but for events; made by one process at a time.
+
+    On a fresh home several at once would each create its tables: some fail, or leave a database of
+    two versions, which nobody can open any more. The databases of runs, made when they are first
+    written, need no lock: Dagster tries again there, and they begin with one and the same version.
+    """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(base_dir, inst_data)
-        self._event_log_storage = EventLog(_event_logs_directory(base_dir))
+        with _alone(base_dir):
+            super().__init__(base_dir, inst_data)
+            self._event_log_storage = EventLog(_event_logs_directory(base_dir))
         # made as Dagster makes them, but that its five seconds are short for a busy disk
         self._run_storage = SqliteRunStorage(_address(_runs_directory(base_dir), "runs"))
         self._schedule_storage = SqliteScheduleStorage(
@@ -120,6 +128,12 @@ class EventLog(SqliteEventLogStorage):
             last = {one.get_dagster_event().asset_key: at for at, one in enumerate(planned)}
             for at in last.values():
                 self._store_asset_event(connection, planned[at], ids[at])
+
+
+def _alone(base_dir: str) -> FileLock:
+    lock = Path(base_dir, ".procezo", "dagster-storage.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(lock)
 
 
 def _address(folder: str, name: str) -> str:

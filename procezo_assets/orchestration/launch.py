@@ -29,11 +29,7 @@ from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.orchestration.interrupts import no_interrupt_lost
 from procezo_assets.orchestration.launcher import running_folder
-from procezo_assets.orchestration.partitions import (
-    opened_instance,
-    partition_tags,
-    register_datasets,
-)
+from procezo_assets.orchestration.partitions import partition_tags, register_datasets
 from procezo_assets.orchestration.printed import KEEP_PRINTED
 from procezo_assets.orchestration.running import marked_as_running
 from procezo_assets.orchestration.storage_faults import told_in_one_line, without_statement
@@ -143,7 +139,8 @@ def launch(
         How it ended; a failed run is no exception.
 
     Raises:
-        TransientStoreError: Where Dagster's storage cannot be used.
+        StoreError: Where Dagster's storage fails while it is used.
+        click.ClickException: Where it cannot be opened.
         KeyboardInterrupt: After Ctrl-C; the run is recorded as failed.
     """
     flow = request.flow
@@ -153,7 +150,7 @@ def launch(
         "flow_job_of",
         reconstructable_kwargs={"home": str(home.path), "flow": flow.name},
     )
-    with told_in_one_line(), opened_instance(home) as instance:
+    with told_in_one_line(), dg.DagsterInstance.get() as instance:
         register_datasets(home, [flow], instance)
         run = _create_run(instance, job, request)
         with (

@@ -67,10 +67,10 @@ def stage_metadata(done: StageDone, *, plot: bool) -> Metadata:
             [
                 dg.TableRecord(
                     {
-                        "file": one.file.name,
+                        "file": harmless(one.file.name),
                         "sha256": one.sha256,
                         "rows": one.days[done.day],
-                        "remarks": "; ".join(file_remarks(one)),
+                        "remarks": harmless("; ".join(file_remarks(one))),
                     }
                 )
                 for one in done.raw_files
@@ -93,7 +93,7 @@ def load_metadata(loaded: StageLoaded, day: date) -> Metadata:
     metadata: Metadata = {
         "dagster/partition_row_count": loaded.result.rows.get(day, 0),
         "rows_out": loaded.result.rows.get(day, 0),
-        "tables": dg.MetadataValue.md("\n".join(map(_as_code, loaded.result.tables))),
+        "tables": dg.MetadataValue.md("\n".join(map(as_code, loaded.result.tables))),
         "seconds_of_run": round(loaded.seconds, 3),
     }
     if loaded.result.warnings:
@@ -109,7 +109,8 @@ def data_version(done: StageDone) -> str:
     return hashlib.sha256(hashes.encode()).hexdigest()[:32]
 
 
-def _as_code(name: str) -> str:
+def as_code(name: str) -> str:
+    """A line of a Markdown list that shows a name, whatever is in it."""
     return "- `{}`".format(harmless(name).replace("`", "'"))
 
 

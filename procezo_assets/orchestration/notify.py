@@ -12,6 +12,7 @@ import dagster as dg
 
 from procezo_assets.errors import FlowError
 from procezo_assets.flows import Flow
+from procezo_assets.harmless import harmless
 from procezo_assets.notices import Address, addresses, send_to_all
 from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.in_flight import is_run_of
@@ -229,5 +230,5 @@ def _message(lines: list[str]) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = harmless(" ".join(text.split()))
     return line if len(line) <= _LINE_LENGTH else line[: _LINE_LENGTH - 1] + "…"

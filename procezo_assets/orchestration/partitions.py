@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -62,7 +61,7 @@ def run_request(
     first: date,
     last: date,
     *,
-    run_key: str,
+    run_key: str | None = None,
     assets: Sequence[dg.AssetKey] | None = None,
 ) -> dg.RunRequest:
     """Ask for one run of contiguous days of a dataset.
@@ -71,7 +70,8 @@ def run_request(
         dataset: The dataset's name.
         first: First day.
         last: Last day.
-        run_key: No second run is made for the same one.
+        run_key: No second run is ever made for the same one. A sensor gives none: a change back to
+            what was there before, or days whose run failed, would be passed over.
         assets: Which of the job's assets; all where left out.
     """
     # a range even of one day: Dagster warns of the tags that it makes of a `partition_key`
@@ -122,37 +122,21 @@ def tagged(tags: Mapping[str, str]) -> Tagged | None:
         return None
 
 
-@contextmanager
-def opened_instance(home: Home) -> Iterator[dg.DagsterInstance]:
-    """Open the instance that DAGSTER_HOME names, one process at a time.
-
-    On fresh storage several processes at once would each create its tables, and fail.
-    """
-    with _alone(home):
-        instance = dg.DagsterInstance.get()
-    with instance:
-        yield instance
-
-
 def register_datasets(home: Home, flows: Iterable[Flow], instance: dg.DagsterInstance) -> None:
     """Make the datasets on disk known to the instance.
 
     Dagster refuses a run of a partition that the instance does not know, so that without this a
     fresh clone could materialize nothing.
     """
-    with _alone(home):
+    lock = home.state / "dagster-instance.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):  # Dagster looks which are missing and then adds them, not in one step
         for flow in flows:
             name = dataset_partitions_name(flow)
             known = set(instance.get_dynamic_partitions(name))
             missing = [dataset for dataset in flow.datasets(home) if dataset not in known]
             if missing:
                 instance.add_dynamic_partitions(name, missing)
-
-
-def _alone(home: Home) -> FileLock:
-    lock = home.state / "dagster-instance.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(lock)
 
 
 def forget_dataset(flows: Iterable[Flow], dataset: str) -> None:

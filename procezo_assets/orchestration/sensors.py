@@ -18,8 +18,10 @@ from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
+from procezo_assets.harmless import harmless
 from procezo_assets.orchestration.assets import stage_key
 from procezo_assets.orchestration.in_flight import days_in_flight
+from procezo_assets.orchestration.metadata import as_code
 from procezo_assets.orchestration.partitions import (
     dataset_partitions_name,
     partition_key,
@@ -68,7 +70,7 @@ def raw_files_sensor(
         told.intersection_update(tick.notes)
         told.update(tick.notes)
         for note in news:
-            context.log.warning(note)
+            context.log.warning(harmless(note))
         return tick.result(cursor=memories.keep(tick.memory, context.cursor))
 
     return raw_files
@@ -86,7 +88,6 @@ class _Tick:
         self.notes: list[str] = []
         self._instance = instance
         self._deadline = time.monotonic() + _SECONDS
-        self._started = time.time()
         self._asked: list[Asked] = []
         self._days: list[RawDay] = []
         self._new: list[str] = []
@@ -175,8 +176,6 @@ class _Tick:
                 asked.dataset,
                 asked.first,
                 asked.last,
-                # never that of an earlier run: Dagster would pass over the request
-                run_key=f"{asked.identity} {asked.attempt} {self._started:.0f}",
                 assets=None if whole else keys,
             )
 
@@ -191,7 +190,7 @@ def _event(flow: Flow, raw: RawDay) -> dg.AssetMaterialization:
             "dagster/partition_row_count": raw.rows,
             "rows": raw.rows,
             "quarantined": raw.quarantined,
-            "names": dg.MetadataValue.md("\n".join(f"- `{name}`" for name in raw.names)),
+            "names": dg.MetadataValue.md("\n".join(map(as_code, raw.names))),
         },
     )
 

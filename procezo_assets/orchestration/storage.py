@@ -6,7 +6,8 @@ Every Dagster process imports this module: it imports nothing that it does not n
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -16,6 +17,9 @@ from dagster._core.storage.base_storage import DagsterStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from procezo_assets.orchestration.event_log import SqliteStorage
+
+# an advisory lock of PostgreSQL, which is a number: "procezo"
+_MAKING_TABLES = 0x70726F63657A6F
 
 
 class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
@@ -33,6 +37,7 @@ class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
         config_value: Mapping[str, Any],  # noqa: ARG003 - Dagster's signature
     ) -> DagsterStorage[Any]:
         """Make PostgreSQL storage where PROCEZO_DAGSTER_POSTGRES_URL is set, else SQLite."""
+        from procezo_assets.errors import StoreError  # noqa: PLC0415
         from procezo_assets.settings import load_settings  # noqa: PLC0415
 
         url = load_settings().dagster_postgres_url
@@ -41,7 +46,6 @@ class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
             from dagster_postgres.utils import DagsterPostgresException  # noqa: PLC0415
             from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-            from procezo_assets.errors import StoreError  # noqa: PLC0415
             from procezo_assets.stores.postgres_connection import Address  # noqa: PLC0415
 
             try:
@@ -49,9 +53,10 @@ class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
             except StoreError as error:
                 raise click.ClickException(f"PROCEZO_DAGSTER_POSTGRES_URL: {error}") from None
             try:
-                return DagsterPostgresStorage(
-                    postgres_url=url.get_secret_value(), inst_data=inst_data
-                )
+                with _alone_on_server(url.get_secret_value()):
+                    return DagsterPostgresStorage(
+                        postgres_url=url.get_secret_value(), inst_data=inst_data
+                    )
             except (DagsterPostgresException, SQLAlchemyError) as error:
                 reason = address.masked(str(error.__cause__ or error).partition("\n")[0])
                 raise click.ClickException(
@@ -67,4 +72,28 @@ class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
             )
         # what a run begins with is stored at once; Dagster asks the environment alone
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
-        return SqliteStorage.from_local(home, inst_data=inst_data)
+        from procezo_assets.orchestration.storage_faults import told_in_one_line  # noqa: PLC0415
+
+        try:
+            with told_in_one_line():
+                return SqliteStorage.from_local(home, inst_data=inst_data)
+        except StoreError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@contextmanager
+def _alone_on_server(url: str) -> Iterator[None]:
+    """Let one process at a time make tables, wherever it runs.
+
+    Of what several at once can run into, dagster-postgres tries only some again.
+    """
+    from dagster_postgres.utils import create_pg_connection, create_pg_engine  # noqa: PLC0415
+    from sqlalchemy import func, select  # noqa: PLC0415
+
+    engine = create_pg_engine(url)
+    try:
+        with create_pg_connection(engine) as connection, connection.begin():
+            connection.execute(select(func.pg_advisory_xact_lock(_MAKING_TABLES)))
+            yield
+    finally:
+        engine.dispose()

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from alembic.util import CommandError
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from procezo_assets.disks import remedy
 from procezo_assets.errors import StoreError, TransientStoreError
+from procezo_assets.stores.postgres_faults import refusal_passes, state_passes
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# of a server: connection lost, server stopping, too many connections, locked, deadlock
-_PASSING = re.compile(r"08\w{3}|57P0[1-5]|53300|55P03|40001|40P01")
-# of a server that starts, stops or recovers, and of one that has too many clients
-_BUSY = ("the database system", "terminating connection", "too many", "connection slots")
 _LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 _OF_THE_DISK = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")
 
@@ -68,15 +65,15 @@ def told_in_one_line() -> Iterator[None]:
                 problem,
                 "another process may hold it, or its server is away: run again when it is back",
             ) from None
-        storage = Path(os.environ["DAGSTER_HOME"], "history")
-        raise StoreError(problem, _what_to_do(error, storage)) from None
+        raise StoreError(problem, _what_to_do(error, Path(os.environ["DAGSTER_HOME"]))) from None
 
 
-def _what_to_do(error: BaseException, storage: Path) -> str:
+def _what_to_do(error: BaseException, home: Path) -> str:
     if _is_of_the_disk(error):
-        return remedy(storage)
-    if type(error) is DatabaseError:
-        return f"bring {storage} back from a backup, or move it away to begin without its runs"
+        return remedy(home / "history")
+    if _is_damaged(error):
+        folders = f"{home / 'history'} and {home / 'schedules'}"
+        return f"bring {folders} back from a backup, or move both away to begin without their runs"
     return ""
 
 
@@ -86,9 +83,14 @@ def without_statement(message: str) -> str:
 
 
 def _is_storage_fault(error: BaseException) -> bool:
-    damaged = type(error) is DatabaseError  # its other subclasses are mistakes of a program
     known = isinstance(error, OperationalError | InterfaceError)
-    return known or damaged or _is_of_dagster_postgres(error)
+    return known or _is_damaged(error) or _is_of_dagster_postgres(error)
+
+
+def _is_damaged(error: BaseException) -> bool:
+    """Whether it is no database, or one of no version that can be known."""
+    # the other subclasses of DatabaseError are mistakes of a program
+    return type(error) is DatabaseError or isinstance(error, CommandError)
 
 
 def _is_of_dagster_postgres(error: BaseException) -> bool:
@@ -98,15 +100,15 @@ def _is_of_dagster_postgres(error: BaseException) -> bool:
 
 def _passes(error: BaseException) -> bool:
     """Whether a fault of the storage is one that waiting may mend: it is locked, or away."""
-    if type(error) is DatabaseError:
+    if _is_damaged(error):
         return False
     if not isinstance(error, OperationalError | InterfaceError):
         return error.__cause__ is None or _passes(error.__cause__)
     if isinstance(error.orig, sqlite3.Error):
         return _sqlite_name(error).startswith(_LOCKED)
     if state := getattr(error.orig, "pgcode", None):
-        return _PASSING.fullmatch(state) is not None
-    return "FATAL" not in str(error) or any(word in str(error) for word in _BUSY)
+        return state_passes(state)
+    return refusal_passes(str(error))
 
 
 def _is_of_the_disk(error: BaseException) -> bool:

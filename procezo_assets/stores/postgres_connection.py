@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from procezo_assets.errors import StoreError, TransientStoreError
+from procezo_assets.stores.postgres_faults import LOCKED, refusal_passes, state_passes
 from procezo_assets.stores.postgres_silence import Waiting, unless_silent
 
 if TYPE_CHECKING:
@@ -38,14 +39,8 @@ _DEFAULTS = {
     "tcp_user_timeout": "60000",
 }
 _IO = 10  # ADBC's status of everything that goes wrong on the wire
-# of a server that starts, stops or recovers, and of one that has too many clients
-_BUSY = ("the database system", "terminating connection", "too many", "connection slots")
-# connection lost, server stopping, too many connections, idle for too long, serialization failure,
-# deadlock
-_RETRIED = re.compile(r"08\w{3}|57P0[1-5]|53300|25P03|40001|40P01")
 # values that the columns cannot hold, keys that repeat, limits of a row
 _OF_THE_DATA = re.compile(r"22\w{3}|23\w{3}|54\w{3}")
-_LOCKED = "55P03"
 _TOO_BIG = "54"
 
 FEWER_COLUMNS = 'name fewer columns in sources, or use layout: "tidy" where it is "wide"'
@@ -245,7 +240,7 @@ def _close(connection: Connection) -> None:
 
 
 def _connect_error(address: Address, reason: str) -> StoreError:
-    if "FATAL" in reason and not any(word in reason for word in _BUSY):
+    if not refusal_passes(reason):
         return StoreError(
             f"PostgreSQL at {address} refuses the connection: {reason}",
             "check user, password and database",
@@ -260,10 +255,10 @@ def _work_error(address: Address, error: Any) -> StoreError:  # noqa: ANN401 - u
     state = error.sqlstate or ""
     reason = _first_line(address.masked(str(error)))
     problem = f"PostgreSQL at {address}: {reason}"
-    if _RETRIED.fullmatch(state) or (not state and error.status_code == _IO):
-        return _RetryError(problem, "try again when the server is back")
-    if state == _LOCKED:
+    if state == LOCKED:
         return TransientStoreError(problem, "another session holds the table: end it and try again")
+    if state_passes(state) or (not state and error.status_code == _IO):
+        return _RetryError(problem, "try again when the server is back")
     if state.startswith(_TOO_BIG):
         return DayRefusedError(problem, FEWER_COLUMNS)
     if _OF_THE_DATA.fullmatch(state):

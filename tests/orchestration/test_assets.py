@@ -150,7 +150,7 @@ def test_postgres_holds_the_same_rows_after_every_run(small, postgres_url):
 
 
 def test_a_treatment_that_raises_stops_only_its_own_day(small):
-    small.write_treatment("picky", FAILS_ON_A_DAY)
+    small.write_treatment("picky", FAILS_ON_A_DAY.replace("is missing", r"is \x1b[2Jmissing"))
     after = {**AGGREGATE, "input": "22_picky"}
     small.write_flow(PARSE, CLEAN, {"treatment": "picky"}, after, DUCKDB)
     ended = small.materialize("--partition-range", RANGE)
@@ -160,10 +160,11 @@ def test_a_treatment_that_raises_stops_only_its_own_day(small):
     for stage in ("picky", "aggregated", "duckdb"):
         assert small.materialized(stage) == keys(DAYS[0], DAYS[2]), stage
     assert runs_failure(small) == (
-        "DS-1 2026-01-21 at picky: ZeroDivisionError: the calibration of 21 January is missing"
-        " (picky.py:10)"
+        "DS-1 2026-01-21 at picky: ZeroDivisionError: the calibration of 21 January is "
+        r"\x1b[2Jmissing (picky.py:10)"
     )
-    assert "the calibration of 21 January is missing" in ended.err
+    assert r"the calibration of 21 January is \x1b[2Jmissing" in ended.err
+    assert "\x1b[2J" not in ended.err
     days = small.rows("SELECT DISTINCT CAST(ts AS DATE) FROM small.bio_signal_60s ORDER BY 1")
     assert [day for (day,) in days] == [DAYS[0], DAYS[2]]
     assert part_days(small, "22_picky") == {f"day={DAYS[0]}", f"day={DAYS[2]}"}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
 import dagster as dg
 import pytest
-from small_home import CLEAN, DAYS, PARSE, SmallHome, key, keys
+from small_home import CLEAN, DAYS, PARSE, SLOW, SmallHome, key, keys
 
+from procezo_assets.harmless import harmless
 from procezo_assets.orchestration import launch, sensors
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.orchestration.in_flight import days_in_flight
@@ -125,12 +128,55 @@ def test_raw_partitions_are_materialized_with_what_they_hold(home, sensor):
     assert f"- `DS-1_pil-90_{DAYS[0]}.csv`" in first["names"]
 
 
+def test_names_of_raw_files_make_no_markdown_and_steer_no_terminal(home, sensor, capfd):
+    steers = "\x1b]0;owned\x07\u202e"
+    hostile = (
+        f"x`\n\n![p](http:evil.example)<img src=x onerror=alert(1)>{steers}_pil-90_{DAYS[0]}.csv"
+    )
+    home.raw_file(hostile).write_text(f"{DAYS[0]}T10:00:00Z;m0:1\n")
+    sensor.tick()
+    sensor.run()
+    with home.instance() as instance:
+        (raw,) = instance.fetch_materializations(dg.AssetKey(["small", "raw"]), limit=2).records
+        (made,) = instance.fetch_materializations(dg.AssetKey(["small", "parsed"]), limit=2).records
+    (line,) = raw.asset_materialization.metadata["names"].value.splitlines()
+    shown = harmless(hostile).replace("`", "'")
+    assert line == f"- `{shown}`"
+    (record,) = made.asset_materialization.metadata["raw_files"].records
+    assert record.data["file"] == harmless(hostile)
+
+    home.raw_file(hostile).unlink()
+    home.write_raw(DAYS[1])
+    sensor.tick()
+    sensor.run()
+    told = capfd.readouterr().err
+    assert f"raw file {harmless(hostile)} is gone" in told
+    assert not any(character in told for character in steers if not character.isprintable())
+
+
 def test_what_was_asked_for_and_never_run_is_asked_for_after_a_restart(home, sensor):
     home.write_raw(*DAYS)
-    sensor.tick()
-    again = Sensor(home)
-    again.tick()
-    assert identities(again) == identities(sensor)
+    asked = sensor.tick()
+    assert Sensor(home).tick() == asked
+
+
+def test_a_request_whose_run_is_queued_is_not_made_again_even_where_the_memory_is_lost(home):
+    home.write_raw(*DAYS)
+    with home.instance() as instance:
+        Sensor(home).tick()
+        run = queued(instance, home, DAYS[0], DAYS[-1])
+        again = Sensor(home)
+        assert isinstance(again.tick(), str)
+        instance.report_run_failed(run)
+        assert again.tick() == [(key(DAYS[0]), key(DAYS[-1]))]
+
+
+def test_a_change_back_is_asked_for_though_no_run_has_made_what_was_between(home, sensor):
+    for level in (100, 200, 100):
+        home.write_raw(DAYS[0], level=level)
+        assert sensor.tick() == [(key(DAYS[0]), key(DAYS[0]))]
+    # Dagster passes over a request that has the key of an earlier run, also of a failed one
+    assert [request.run_key for request in sensor.requests] == [None] * 3
 
 
 def test_a_memory_that_is_lost_is_begun_anew(home, sensor):
@@ -152,12 +198,6 @@ def test_a_tick_that_dagster_has_lost_is_repeated(home, sensor):
     assert sensor.tick() == [(key(DAYS[1]), key(DAYS[1]))]
     sensor.cursor = before
     assert sensor.tick() == [(key(DAYS[1]), key(DAYS[1]))]
-    assert len(identities(sensor)) == 2
-
-
-def identities(sensor):
-    """What run keys begin with; behind it they say when they were made."""
-    return {one.run_key.split()[0] for one in sensor.requests}
 
 
 def test_a_dataset_that_cannot_be_read_is_told_of_once_and_stops_no_other(home, sensor):
@@ -265,3 +305,28 @@ def test_a_request_can_be_run_by_dagster_itself(home, sensor):
     done = home.materialize("--select", "group:small", "--partition-range", f"{start}...{end}")
     assert done.code == 0, done.err
     assert home.materialized("clean") == keys(*DAYS)
+
+
+@pytest.mark.timeout(120)
+def test_a_request_that_runs_during_a_ranged_run_over_the_same_days(tmp_path):
+    homes = {name: SmallHome(tmp_path / name) for name in ("undisturbed", "raced")}
+    for home in homes.values():
+        home.write_treatment("slow", SLOW.replace("sleep(2)", "sleep(0.5)"))
+        home.write_flow(PARSE, CLEAN, {"treatment": "slow"}, datasets=["DS-*"], **STILL)
+        home.write_raw(*DAYS)
+    homes["undisturbed"].launch(DAYS[0], DAYS[-1])
+    home = homes["raced"]
+    sensor = Sensor(home)
+    assert sensor.tick() == [(key(DAYS[0]), key(DAYS[2]))]
+    days = f"{key(DAYS[0])}...{key(DAYS[2])}"
+    with ThreadPoolExecutor() as pool, home.instance() as instance:
+        ranged = pool.submit(home.materialize, "--select", "group:small", "--partition-range", days)
+        while not any(run.status == dg.DagsterRunStatus.STARTED for run in instance.get_runs()):
+            assert not ranged.done()
+            time.sleep(0.05)
+        sensor.run()
+        assert len(instance.get_runs()) == 2
+        assert ranged.result().code == 0, ranged.result().err
+        assert all(run.is_success for run in instance.get_runs())
+    assert sensor.tick() == "no raw file is new or changed"
+    assert home.digests() == homes["undisturbed"].digests()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 
 import dagster as dg
 import psycopg
@@ -16,7 +20,9 @@ from sqlalchemy.engine import URL
 from procezo_assets.errors import StoreError, TransientStoreError
 from procezo_assets.orchestration import event_log, storage_faults
 from procezo_assets.orchestration.event_log import EventLog, SqliteStorage
+from procezo_assets.orchestration.storage import _MAKING_TABLES
 from procezo_assets.orchestration.storage_faults import patiently, told_in_one_line
+from procezo_assets.templates import place
 
 
 def as_url(conninfo: str) -> str:
@@ -45,6 +51,56 @@ def test_runs_are_kept_in_sqlite_where_nothing_else_is_said(tmp_path):
         assert instance.has_run(outcome.run_id)
     assert list((home.path / "history").rglob("runs.db"))
     assert not (home.path / ".telemetry").exists()
+
+
+def open_with_others(home, barrier):
+    """Open a home's storage as each process of Dagster does, in one of several at once."""
+    os.environ.update(DAGSTER_HOME=home, PROCEZO_HOME=home)
+    barrier.wait(60)
+    with dg.DagsterInstance.get() as instance:
+        instance.get_runs()
+
+
+@pytest.mark.parametrize("trial", range(3))
+def test_processes_that_open_a_fresh_home_at_once_all_have_its_storage(tmp_path, trial):
+    home = SmallHome(tmp_path / f"home{trial}")
+    place("dagster.yaml", home.path / "dagster.yaml")
+    context = get_context("forkserver")
+    barrier = context.Barrier(2)
+    processes = [
+        context.Process(target=open_with_others, args=(str(home.path), barrier)) for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    for database in ("history/runs.db", "history/runs/index.db", "schedules/schedules.db"):
+        versions = sqlite3.connect(home.path / database).execute("SELECT * FROM alembic_version")
+        assert len(versions.fetchall()) == 1, database
+    with home.instance() as instance:
+        assert instance.get_runs() == []
+
+
+def test_tables_on_a_server_are_made_by_one_process_at_a_time(tmp_path, postgres_url):
+    home = SmallHome(tmp_path / "home", {"PROCEZO_DAGSTER_POSTGRES_URL": as_url(postgres_url)})
+    place("dagster.yaml", home.path / "dagster.yaml")
+
+    def open_it():
+        with dg.DagsterInstance.get() as instance:
+            return instance.get_runs_count()
+
+    with home.environment(), psycopg.connect(postgres_url) as other, ThreadPoolExecutor() as pool:
+        other.execute("SELECT pg_advisory_lock(%s)", [_MAKING_TABLES])
+        opening = pool.submit(open_it)
+        waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        try:
+            while not other.execute(waits).fetchall():
+                assert not opening.done()
+                time.sleep(0.01)
+        finally:
+            other.execute("SELECT pg_advisory_unlock(%s)", [_MAKING_TABLES])
+        assert opening.result(60) >= 0
 
 
 def test_what_a_run_begins_with_is_stored_for_each_stage_and_partition(tmp_path):
@@ -201,8 +257,26 @@ def test_a_damaged_database_is_told_of_in_one_line_with_what_to_do(tmp_path):
 
     assert ended.code == 1
     assert "file is not a database; bring " in ended.error
-    assert "history back from a backup" in ended.error
+    assert "schedules back from a backup" in ended.error
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("command", ["procezo flow small", "dagster run list"])
+def test_storage_of_two_versions_is_told_of_in_one_line_with_what_to_do(tmp_path, command):
+    home = SmallHome(tmp_path / "home")
+    home.write_flow(PARSE)
+    home.write_raw(DAYS[0])
+    assert home.procezo("flow", "small").code == 0
+    (path,) = home.path.rglob("runs.db")
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO alembic_version VALUES ('5771160a95ad')")
+
+    ended = home.command(*command.split())
+
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
+    (told,) = [line for line in ended.err.splitlines() if "more than one head" in line]
+    assert f"bring {home.path / 'history'} and {home.path / 'schedules'} back" in told
 
 
 def test_a_server_that_has_no_such_database_is_told_of_at_once(tmp_path, monkeypatch, postgres_url):
@@ -243,5 +317,26 @@ def test_what_a_run_says_is_said_again_where_the_server_drops_it(postgres_url):
             return connection.execute(text("SELECT 7")).scalar()
 
     assert patiently(say) == 7
+    assert len(said) == 2
+    engine.dispose()
+
+
+def test_what_a_run_says_is_said_again_where_another_session_holds_the_table(postgres_url):
+    engine = create_engine(as_url(postgres_url))
+    said = []
+    with psycopg.connect(postgres_url) as other:
+        other.execute("CREATE TABLE held (a int)")
+        other.commit()
+        other.execute("LOCK TABLE held")
+
+        def say():
+            said.append("")
+            if len(said) == 2:
+                other.rollback()
+            with engine.connect() as connection:
+                connection.execute(text("SET lock_timeout = 50"))
+                return connection.execute(text("SELECT count(*) FROM held")).scalar()
+
+        assert patiently(say) == 0
     assert len(said) == 2
     engine.dispose()

@@ -21,6 +21,16 @@ from procezo_assets.stores.postgres_connection import (
     _connect_error,
     connections_kept,
 )
+from procezo_assets.stores.postgres_faults import refusal_passes, state_passes
+
+
+def test_what_passes_by_itself_is_told_from_what_does_not():
+    passing = ("08006", "57P01", "57P03", "53300", "25P03", "55P03", "40001", "40P01")
+    lasting = ("", "42P01", "22003", "28P01", "3D000", "53100", "57014", "080061")
+    assert [state for state in (*passing, *lasting) if state_passes(state)] == [*passing]
+    assert refusal_passes("connection refused")
+    assert refusal_passes("FATAL:  the database system is starting up")
+    assert not refusal_passes('FATAL:  password authentication failed for user "u"')
 
 
 @pytest.mark.usefixtures("_empty")
