@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from pydantic import TypeAdapter
 
-from procezo_assets.datasets import Dataset
+from procezo_assets.datasets import RAW_FOLDER, Dataset
 from procezo_assets.disks import remedy
 from procezo_assets.errors import RawFileError
+from procezo_assets.file_names import stays_below
 from procezo_assets.raw.catalog_rows import FileEntry
 from procezo_assets.stores.replacing import write_atomically
 
@@ -37,7 +38,7 @@ class GoneFiles:
         """What was known of each file when it was there, by name.
 
         Raises:
-            RawFileError: Where the file is damaged.
+            RawFileError: Where the file is damaged, or names what is no raw file's place.
         """
         if self._path is None:
             return {}
@@ -50,10 +51,10 @@ class GoneFiles:
             return {}
         except (OSError, ValueError, TypeError, KeyError) as error:
             told = str(error) if isinstance(error, OSError) else "it is damaged"
-            raise RawFileError(
-                f"{self._path} cannot be read: {told}",
-                "bring it back, or remove it to forget which raw files are gone",
-            ) from None
+            raise self._unusable(told) from None
+        for entry in entries:
+            if not stays_below(entry.path):
+                raise self._unusable(f"{entry.path!r} is no path under {RAW_FOLDER}")
         return {entry.path: entry for entry in entries}
 
     def write(self, entries: Iterable[FileEntry]) -> None:
@@ -76,3 +77,9 @@ class GoneFiles:
                 f"{self._path} cannot be written: {error.strerror or error}",
                 remedy(self._path),
             ) from None
+
+    def _unusable(self, told: str) -> RawFileError:
+        return RawFileError(
+            f"{self._path} cannot be read: {told}",
+            "bring it back, or remove it to forget which raw files are gone",
+        )
