@@ -14,8 +14,9 @@ from core_home import AGGREGATE, CLEAN, D1, D2, NORMALIZE, PARSE, RESAMPLE, Core
 
 from procezo_assets.portability import importing
 from procezo_assets.portability.exporting import default_name, export_dataset
-from procezo_assets.portability.importing import import_dataset, later_reading
+from procezo_assets.portability.importing import import_dataset
 from procezo_assets.portability.manifest import ArchiveError, is_safe
+from procezo_assets.portability.readings import later_reading
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import FileEntry
 from procezo_assets.raw.catalog_store import CatalogStore
@@ -255,7 +256,8 @@ def empty(tmp_path):
 
 def test_what_exists_is_refused(home, flow, empty):
     path = export(home, flow).path
-    assert "the dataset 'DS' exists" in refused(home, path)
+    home.raw("more.csv", "x")
+    assert "dataset 'DS' exists" in refused(home, path)
     empty.home.flows.mkdir()
     (empty.home.flows / "f.json").write_text("{}")
     assert "flows/f.json exists here with other content" in refused(empty, path)
@@ -265,20 +267,6 @@ def test_what_exists_is_refused(home, flow, empty):
     assert (empty.home.flows / "f.json").stat().st_mode & 0o777 == 0o600
     assert (empty.home.flows / "f.json").read_bytes() == flow.path.read_bytes()
     assert (empty.home.flows / "f.json.bak").read_text() == "{}"
-
-
-def test_no_flow_is_replaced_before_the_dataset_is_there(home, flow, empty, monkeypatch):
-    path = export(home, flow).path
-    seen = []
-    monkeypatch.setattr(
-        importing,
-        "_place",
-        lambda *_: seen.append(empty.home.dataset("DS").raw.is_dir()),
-    )
-
-    import_dataset(empty.home, path)
-
-    assert seen == [True]
 
 
 def test_identical_flows_are_no_trouble(home, flow, empty):
@@ -521,9 +509,8 @@ def test_what_the_catalog_knew_comes_along_and_is_compared(home, flow, empty):
     imported = import_dataset(empty.home, done.path)
     assert set(imported.catalog["f"]) == {"a.csv"}
     same = {"sha256": "0" * 64, "lines": 3, "rows": 2, "quarantined": {"timestamp": 1}}
-    assert later_reading(imported, "f", {"a.csv": same}) == []
-    assert later_reading(imported, "f", {"a.csv": {**same, "rows": 1}}) == [
+    assert later_reading(imported.catalog["f"], {"a.csv": same}) == []
+    assert later_reading(imported.catalog["f"], {"a.csv": {**same, "rows": 1}}) == [
         "a.csv: rows 2 in the archive, 1 here"
     ]
-    assert later_reading(imported, "f", {}) == ["a.csv is not read here"]
-    assert later_reading(imported, "g", {}) == []
+    assert later_reading(imported.catalog["f"], {}) == ["a.csv is not read here"]
