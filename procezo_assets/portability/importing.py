@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from procezo_assets.datasets import RAW_FOLDER, Dataset, Home
 from procezo_assets.disks import ROOM_LEFT_BYTES
+from procezo_assets.errors import RawFileError
 from procezo_assets.portability.manifest import (
     CATALOG,
     DATASET,
@@ -32,11 +33,12 @@ from procezo_assets.portability.manifest import (
 from procezo_assets.portability.placing import files_to_place, placing
 from procezo_assets.portability.readings import Readings, parse_readings
 from procezo_assets.raw.folder import find_files
-from procezo_assets.raw.gone import GONE_FILE
+from procezo_assets.raw.gone import GONE_FILE, read_gone
 from procezo_assets.raw.unpacking import MOST_RATIO, most_unpacked
 from procezo_assets.scratch import scratch_folder
 from procezo_assets.stores.loads import RECORD
 from procezo_assets.stores.parquet import file_sha256
+from procezo_assets.strict_json import MOST_STATE_BYTES
 
 _RAW = f"{DATASET}/{RAW_FOLDER}"
 _READ_AT_ONCE = 1 << 20
@@ -96,6 +98,7 @@ def import_dataset(
         left_out = _left_out(manifest)
         for name in left_out:
             (scratch / name).unlink()
+        _refuse_gone(archive, scratch / DATASET)
         names = files_to_place(home, scratch, replace=replace_flows)
         readings: Readings = {}
         if CATALOG in manifest.members:
@@ -126,6 +129,17 @@ def _left_out(manifest: Manifest) -> set[str]:
 
 def _is_gone_file(name: str) -> bool:
     return name.endswith(f"/{GONE_FILE}") and name.count("/") == 2  # noqa: PLR2004 - of a stage
+
+
+def _refuse_gone(archive: Path, dataset: Path) -> None:
+    """Refuse what tells of raw files that are gone where no scan could read it."""
+    for path in dataset.glob(f"*/{GONE_FILE}"):
+        try:
+            if path.parent.name != RAW_FOLDER:
+                read_gone(path, most=MOST_STATE_BYTES)
+        except RawFileError as error:
+            told = error.problem.removeprefix(f"{dataset.parent}/")
+            raise _damaged(f"{archive.name}: {told}") from None
 
 
 def _is_there(dataset: Dataset, manifest: Manifest) -> bool:

@@ -16,6 +16,14 @@ from procezo_assets.file_names import NAME_BYTES, cut_to_bytes
 from procezo_assets.raw.files import RawFile, path_below
 from procezo_assets.stores.replacing import sync, temporary_beside
 
+QUARANTINE_SCHEMA = {
+    "file": pl.String(),
+    "line": pl.Int64(),
+    "reason": pl.String(),
+    "raw": pl.Binary(),
+}
+"""The columns of a file of quarantined lines."""
+
 _GROUP_BYTES = 16 * 1024**2
 
 

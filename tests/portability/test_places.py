@@ -205,3 +205,22 @@ def test_what_was_kept_before_stays(archive, home):
         "small.json.2.bak": "second",
         "small.json.3.bak": "third",
     }
+
+
+def test_what_was_loaded_elsewhere_does_not_count_as_loaded_here(archive, home, tmp_path):
+    path = shutil.copy(archive, tmp_path / "copy.tar.gz")
+    with_members(path, {"dataset/50_duckdb/loaded.json": b'{"days": {}, "targets": [5]}'})
+    restore(home, path)
+    assert not list((home.path / "datasets").rglob("loaded.json"))
+    assert restore(home, path).placed == ()
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"{}", b'[{"path": "/etc/passwd"}]'])
+def test_gone_files_that_no_scan_could_read_are_refused(archive, home, tmp_path, content):
+    path = shutil.copy(archive, tmp_path / "copy.tar.gz")
+    with_members(path, {"dataset/10_parsed/gone.json": content})
+    with pytest.raises(
+        ArchiveError, match=r": dataset/10_parsed/gone\.json cannot be read: .*; not"
+    ):
+        restore(home, path)
+    assert list((home.path / "datasets").iterdir()) == []

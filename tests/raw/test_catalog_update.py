@@ -161,13 +161,31 @@ def test_gone_files_are_remembered_without_the_catalog(folder):
     assert not kept.exists()
 
 
-def test_a_damaged_memory_of_gone_files_is_no_empty_one(folder):
-    folder.put("a.csv", D24)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("[{", "[" * 100_000, "{}", "[1]", "null", "\0"),
+        {"size": 2**63},
+        {"removed_at": 1e300},
+        {"days": {"soon": 1}},
+        {"dialect": {"format": "cvs"}},
+        {"more": [1]},
+        {"first": "yesterday"},
+        {"quarantined": [1]},
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_damaged_memory_of_gone_files_is_no_empty_one(folder, damage):
+    path = folder.put("a.csv", D24)
+    folder.put("b.csv", D25)
+    folder.source().scan()
+    path.unlink()
     folder.source().scan()
     kept = folder.dataset.path / "10_parsed" / GONE_FILE
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_text("[{")
-    with pytest.raises(RawFileError, match=GONE_FILE):
+    (entry,) = json.loads(kept.read_text())
+    kept.write_text(damage if isinstance(damage, str) else json.dumps([{**entry, **damage}]))
+    folder.dataset.catalog.unlink()
+    with pytest.raises(RawFileError, match=r"gone\.json cannot be read: it is damaged; bring it"):
         folder.source().scan()
 
 
@@ -190,7 +208,7 @@ def test_a_gone_file_has_no_name_that_leads_out_of_the_raw_folder(folder, tmp_pa
     kept.write_text(json.dumps([{**entry, "path": named, "removed_at": None}]))
     folder.dataset.catalog.unlink()
 
-    with pytest.raises(RawFileError, match=r"gone\.json cannot .* is no path under 00_raw"):
+    with pytest.raises(RawFileError, match=r"gone\.json cannot be read: .*(no path|damaged)"):
         folder.source().scan()
 
     assert precious.read_text() == "precious"
