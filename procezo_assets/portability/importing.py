@@ -31,7 +31,7 @@ from procezo_assets.portability.manifest import (
     read_manifest,
 )
 from procezo_assets.portability.placing import files_to_place, placing
-from procezo_assets.portability.readings import Readings, parse_readings
+from procezo_assets.portability.readings import MOST_BYTES, Readings, parse_readings
 from procezo_assets.raw.folder import find_files
 from procezo_assets.raw.gone import GONE_FILE, read_gone
 from procezo_assets.raw.unpacking import MOST_RATIO, most_unpacked
@@ -169,6 +169,13 @@ def _has_bytes(path: Path, member: Member) -> bool:
 
 def _refuse(home: Home, archive: Path, manifest: Manifest) -> None:
     """Refuse an archive whose dataset has no place here, before anything is unpacked."""
+    catalog = manifest.members.get(CATALOG)
+    if catalog is not None and catalog.size > MOST_BYTES:
+        raise ArchiveError(
+            f"{archive.name}: its {CATALOG} has {catalog.size:,} bytes, and {MOST_BYTES:,} are the "
+            "most",
+            "nothing was restored; export it again with this version",
+        )
     if manifest.size > most_unpacked(archive.stat().st_size):
         raise ArchiveError(
             f"{archive.name} unpacks to {manifest.size:,} bytes, more than {MOST_RATIO} times its "

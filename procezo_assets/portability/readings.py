@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
-MOST_BYTES = 64 * 1024**2
-"""The largest catalog that an archive may have: 300,000 raw files, each read by one flow."""
+MOST_BYTES = 32 * 1024**2
+"""The largest catalog that an archive may have, of 130,000 raw files that a flow reads.
+
+One that holds as little as it can of as many as it can takes twenty times that in memory.
+"""
 
 
-class Reading(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Reading:
     """What a catalog knew of a raw file, of what can be compared with another reading.
+
+    What it did not say is None, and is not compared.
 
     Args:
         sha256: Hash of its bytes.
@@ -26,6 +33,9 @@ class Reading(BaseModel):
     rows: int | None = None
     quarantined: dict[str, int] | None = None
 
+
+COMPARED = tuple(field.name for field in fields(Reading))
+"""What is compared of a raw file."""
 
 Readings = dict[str, dict[str, Reading]]
 """By flow and file."""
@@ -63,7 +73,7 @@ def later_reading(known: Mapping[str, Reading], found: Mapping[str, dict[str, An
             continue
         told += [
             f"{name}: {what} {there} in the archive, {here[what]} here"
-            for what, there in reading
-            if what in reading.model_fields_set and there != here[what]
+            for what in COMPARED
+            if (there := getattr(reading, what)) is not None and there != here[what]
         ]
     return told
