@@ -267,13 +267,13 @@ def partition_counts(
             footer = read_provenance(path)
             if footer is None or footer.counts is None:
                 continue
-            part = dict(footer.counts)
+            part = footer.counts.copy()
             if stage.treatment.kind == "source" and key.device in devices:
                 part["rows_in"] = part["rows_out"] = 0  # each domain has all rows of the device
             devices.add(key.device)
             added.add(part)
         # files that an earlier version wrote hold no counts
-        counts[day] = (len(files), added.counts() if devices else {})
+        counts[day] = (len(files), dict(added.counts()) if devices else {})
         learned[day] = (identity, counts[day][1])
     catalog.store_partitions(stage.name, learned)
     return counts

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import polars as pl
+from pydantic import TypeAdapter
 
 from procezo_assets.datasets import Dataset, PartKey, StoredFile, stage_days, stored_files
 from procezo_assets.day_lock import kept_still
 from procezo_assets.errors import FitError
 from procezo_assets.parameters import Parameters
 from procezo_assets.stores.replacing import write_atomically
+from procezo_assets.strict_json import MOST_STATE_BYTES, read_small_file, shaped_json
 from procezo_assets.treatments.model import Fit, Treatment
 
 _FOLDER = "fits"
 _CURRENT = "current"
 _ATTEMPTS = 5
+
+_NAME = re.compile(r"[0-9a-f]{16}\.json")
+_fit_shape = TypeAdapter(Fit)
 
 _Days = dict[date, dict[PartKey, StoredFile]]
 
@@ -53,15 +59,23 @@ def current_fit(stage_folder: Path) -> StoredFit | None:
     Raises:
         FitError: Where the file is damaged.
     """
-    pointer = stage_folder / _FOLDER / _CURRENT
+    path = stage_folder / _FOLDER / _CURRENT
     if not has_fit(stage_folder):
         return None
-    path = pointer.with_name(pointer.read_text().strip())
     try:
-        data = path.read_bytes()
-        return StoredFit(json.loads(data), hashlib.sha256(data).hexdigest(), path)
+        path = path.with_name(_named(read_small_file(path)))
+        data = read_small_file(path, most=MOST_STATE_BYTES)
+        return StoredFit(shaped_json(data, _fit_shape), hashlib.sha256(data).hexdigest(), path)
     except (OSError, ValueError) as error:
         raise FitError(f"fit {path} cannot be read: {error}", "fit again with --refit") from None
+
+
+def _named(pointer: bytes) -> str:
+    """The name of the current fit, which is one of those beside it."""
+    name = pointer.decode(errors="replace").strip()
+    if not _NAME.fullmatch(name):
+        raise ValueError("it names no fit")
+    return name
 
 
 def make_fit(
@@ -87,6 +101,13 @@ def make_fit(
     """
     content = _fitted(treatment, params, dataset, input_folder)
     data = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+    try:
+        shaped_json(data, _fit_shape)
+    except ValueError as error:
+        raise FitError(
+            f"the fit of treatment '{treatment.name}' cannot be kept: {error}",
+            "let it be JSON that can be read again",
+        ) from None
     digest = hashlib.sha256(data).hexdigest()
     path = stage_folder / _FOLDER / f"{digest[:16]}.json"
     write_atomically(path, data)

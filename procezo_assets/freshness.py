@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from procezo_assets.datasets import Dataset, PartKey, part_files, stage_days
-from procezo_assets.errors import RawFileError
+from procezo_assets.errors import FitError, RawFileError
 from procezo_assets.fits import current_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.parameters import parameters_hash
@@ -181,8 +181,14 @@ class _StageCheck:
         self._input = dataset.stage(stage.input)
         params = flow.parameters(stage, dataset.name, run_params)
         self._parameters = parameters_hash(params)
-        fit = current_fit(self._folder) if stage.treatment.fit is not None else None
-        self._fit = fit.sha256 if fit else None
+        self._fit: str | None = None
+        self._fit_damaged = False
+        if stage.treatment.fit is not None:
+            try:
+                fit = current_fit(self._folder)
+                self._fit = fit.sha256 if fit else None
+            except FitError:  # the run says why
+                self._fit_damaged = True
         self._identity = load_identity(stage.treatment, params, dataset.home)
         self._record = read_record(self._folder)
         self._target_gone = any(
@@ -231,6 +237,8 @@ class _StageCheck:
             self.stage.treatment.version,
         ):
             return "treatment changed"
+        if self._fit_damaged:
+            return "fit unreadable"
         if footer.fit != self._fit:
             return "fit changed"
         return None

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from procezo_assets.stores.parquet import Counts
 from procezo_assets.treatments.treated import UNCOUNTED, Treated, value_counts
 
 
@@ -51,7 +52,7 @@ class Ledger:
         """Values made, by reason; reasons without any are left out."""
         return _totals(self.values_added)
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> Counts:
         """The counts as JSON, for a file's footer: a function of what the file was made from."""
         return {
             "rows_in": self.rows_in,

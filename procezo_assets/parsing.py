@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import polars as pl
 
@@ -16,6 +15,7 @@ from procezo_assets.harmless import harmless
 from procezo_assets.ledger import Ledger
 from procezo_assets.raw.device_day import DeviceDay
 from procezo_assets.raw.kv_csv import KEY_COLUMN_PREFIX
+from procezo_assets.stores.parquet import Counts
 from procezo_assets.treatments.model import Treatment
 from procezo_assets.treatments.parse import ParseParameters
 from procezo_assets.treatments.treated import Treated
@@ -37,7 +37,7 @@ class Parsed:
     """
 
     frame: pl.DataFrame = field(repr=False)
-    counts: dict[str, Any]
+    counts: Counts
     units: dict[str, str]
 
 
@@ -130,7 +130,7 @@ def _enter(
         ledger.imbalances.append(f"{device}: {fields} values in, {made} accounted for")
 
 
-def _counts(rows: pl.DataFrame, parsed: Treated) -> dict[str, Any]:
+def _counts(rows: pl.DataFrame, parsed: Treated) -> Counts:
     """The counts of one domain of a device-day."""
     counts = Ledger(rows_in=rows.height, rows_out=parsed.frames[None].height)
     values, removed = counts.enter_parsed(parsed)

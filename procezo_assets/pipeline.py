@@ -14,7 +14,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -32,6 +31,7 @@ from procezo_assets.raw.source import RawSource
 from procezo_assets.schemas import StageRules, check_schema
 from procezo_assets.stores.column_units import read_units
 from procezo_assets.stores.parquet import (
+    Counts,
     Provenance,
     WrittenFile,
     file_sha256,
@@ -138,7 +138,7 @@ class _Made:
 
     frames: Frames = field(default_factory=dict)
     inputs: dict[PartKey, str] = field(default_factory=dict)
-    counts: dict[PartKey, dict[str, Any]] = field(default_factory=dict)
+    counts: dict[PartKey, Counts] = field(default_factory=dict)
 
 
 class Partition:

@@ -10,21 +10,32 @@ import json
 import math
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 MOST_BYTES = 4 * 1024**2
+MOST_STATE_BYTES = 64 * 1024**2
+"""The largest file in which a home remembers something, such as a fit; most are small."""
 _DEEPEST = 64
 
 
-def strict_json(data: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
+_Shape = TypeVar("_Shape")
+
+
+def strict_json(data: bytes | str, *, most: int = MOST_BYTES) -> Any:  # noqa: ANN401 - any JSON value
     """Read a JSON text.
 
+    Args:
+        data: The text.
+        most: How many bytes it may have.
+
     Raises:
-        ValueError: Where it is none, is larger than 4 MB, nested more than 64 levels deep, repeats
-            a key, or has numbers that are not finite or characters that no database takes.
+        ValueError: Where it is none, is larger, nested more than 64 levels deep, repeats a key, or
+            has numbers that are not finite or characters that no database takes.
     """
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"it has {len(data):,} bytes, and {MOST_BYTES:,} are the most")
+    if len(data) > most:
+        raise ValueError(_too_large(len(data), most))
     try:
         value = json.loads(
             data, object_pairs_hook=_without_repeats, parse_constant=_refuse, parse_float=_finite
@@ -35,8 +46,44 @@ def strict_json(data: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
     return value
 
 
-def read_small_file(path: Path) -> bytes:
+def shaped_json(
+    data: bytes | str, shape: TypeAdapter[_Shape], *, most: int = MOST_STATE_BYTES
+) -> _Shape:
+    """Read what a home remembers as JSON, which may be damaged, or from another home.
+
+    Args:
+        data: The text.
+        shape: What it must be.
+        most: How many bytes it may have.
+
+    Raises:
+        ValueError: Where it is something else, in a sentence.
+    """
+    value = strict_json(data, most=most)
+    try:
+        return shape.validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part)[:40] for part in first["loc"])
+        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+
+
+def shaped_file(path: Path, shape: TypeAdapter[_Shape], *, most: int = MOST_STATE_BYTES) -> _Shape:
+    """Read a file in which a home remembers something, as `shaped_json`.
+
+    Raises:
+        OSError: Where it cannot be read.
+        ValueError: Where it is something else, in a sentence.
+    """
+    return shaped_json(read_small_file(path, most=most), shape, most=most)
+
+
+def read_small_file(path: Path, *, most: int = MOST_BYTES) -> bytes:
     """Read a file that a person wrote; one that is too large, or no file, is not even opened.
+
+    Args:
+        path: The file.
+        most: How many bytes it may have.
 
     Raises:
         OSError: Where it cannot be read.
@@ -45,9 +92,13 @@ def read_small_file(path: Path) -> bytes:
     found = path.stat()
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise ValueError("it is no plain file")
-    if found.st_size > MOST_BYTES:
-        raise ValueError(f"it has {found.st_size:,} bytes, and {MOST_BYTES:,} are the most")
+    if found.st_size > most:
+        raise ValueError(_too_large(found.st_size, most))
     return path.read_bytes()
+
+
+def _too_large(size: int, most: int) -> str:
+    return f"it has {size:,} bytes, and {most:,} are the most"
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

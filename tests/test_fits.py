@@ -152,7 +152,7 @@ def test_nothing_to_fit_on(folders):
     assert current_fit(folders["stage_folder"]) is None
 
 
-@pytest.mark.parametrize("damage", ["{", None])
+@pytest.mark.parametrize("damage", ["{", None, "[1, 2]", "[" * 100_000, '{"a": NaN}'])
 def test_a_damaged_fit_says_so(folders, damage):
     write(folders["input_folder"], 1, m0=[1])
     path = fit(folders).path
@@ -163,6 +163,29 @@ def test_a_damaged_fit_says_so(folders, damage):
 
     with pytest.raises(FitError, match=r"cannot be read: .*; fit again with --refit"):
         current_fit(folders["stage_folder"])
+
+
+@pytest.mark.parametrize(
+    "pointer", [b"", b"../../x.json", b"/etc/passwd", b"\xff\xfe\x00", b"a\0b", b"x" * 5_000_000]
+)
+def test_a_damaged_name_of_the_current_fit_says_so(folders, pointer):
+    write(folders["input_folder"], 1, m0=[1])
+    fit(folders).path.with_name("current").write_bytes(pointer)
+
+    with pytest.raises(FitError, match=r"current cannot be read: .*; fit again with --refit"):
+        current_fit(folders["stage_folder"])
+    assert current_fit(folders["stage_folder"].parent) is None
+    assert fit(folders) == current_fit(folders["stage_folder"])
+
+
+def test_a_fit_that_could_not_be_read_again_is_not_kept(folders):
+    write(folders["input_folder"], 1, m0=[1])
+    endless = replace(NORMALIZE, fit=lambda *_: {"high": float("inf")})
+    params = NormalizeParameters.model_validate({"method": "minmax"})
+
+    with pytest.raises(FitError, match="cannot be kept: Infinity is no number in JSON"):
+        make_fit(endless, params, **folders)
+    assert current_fit(folders["stage_folder"]) is None
 
 
 def test_a_treatment_without_a_fit(folders):

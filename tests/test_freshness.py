@@ -57,6 +57,15 @@ def parts(home: SmallHome, folder: str, day) -> list:
     return sorted(home.stage(folder).glob(f"domain=*/day={day}/*.parquet"))
 
 
+@pytest.mark.parametrize("pointer", ["", "../../x.json"])
+def test_a_damaged_fit_stops_nobody_from_looking(home, pointer):
+    (home.stage("35_normalized") / "fits" / "current").write_text(pointer)
+    assert stale(home) == {("normalized", day.day, "fit unreadable") for day in DAYS[:2]}
+    ended = home.procezo("status")
+    assert (ended.code, ended.err) == (0, "")
+    assert "2 fit unreadable" in ended.out
+
+
 def test_what_was_just_made_is_fresh(home):
     assert stale(home) == set()
     assert stale(home, raw=False) == set()

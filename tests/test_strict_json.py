@@ -7,8 +7,9 @@ import os
 import time
 
 import pytest
+from pydantic import TypeAdapter
 
-from procezo_assets.strict_json import read_small_file, strict_json
+from procezo_assets.strict_json import read_small_file, shaped_file, shaped_json, strict_json
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,32 @@ def test_many_keys_are_not_compared_with_each_other():
     with pytest.raises(ValueError, match="the key '49999' stands twice"):
         strict_json(f"{{{text}}}")
     assert time.process_time() - began < 2
+
+
+COUNTS = TypeAdapter(dict[str, int])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ("[1, 2]", "^Input should be a valid dictionary$"),
+        ('{"a": {"secret": 1}}', "^a: Input should be a valid integer$"),
+        ('{"a": 1, "a": 2}', "stands twice"),
+        ("", "Expecting value"),
+        ('{"a": "' + "1" * 100 + '"}', "has 109 bytes, and 100 are the most"),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_what_a_home_remembers_has_its_shape_or_is_told_in_one_line(tmp_path, text, problem):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    most = 100 if "bytes" in problem else 10**6
+    for read in (
+        lambda: shaped_json(text.encode(), COUNTS, most=most),
+        lambda: shaped_file(path, COUNTS, most=most),
+    ):
+        with pytest.raises(ValueError, match=problem) as caught:
+            read()
+        assert "\n" not in str(caught.value)
+    assert shaped_json('{"a": 1}', COUNTS) == {"a": 1}

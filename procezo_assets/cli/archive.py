@@ -14,8 +14,9 @@ from procezo_assets.datasets import Home
 from procezo_assets.flows import Flow, FlowSet
 from procezo_assets.harmless import harmless
 from procezo_assets.portability.exporting import default_name, export_dataset, size_of
-from procezo_assets.portability.importing import Imported, import_dataset, later_reading
+from procezo_assets.portability.importing import Imported, import_dataset
 from procezo_assets.portability.manifest import ArchiveError
+from procezo_assets.portability.readings import later_reading
 from procezo_assets.runs import raw_source
 
 
@@ -118,7 +119,7 @@ def _read_again(home: Home, done: Imported, flow: Flow) -> list[str]:
         }
         for name, counted in source.files.items()
     }
-    return later_reading(done, flow.name, found)
+    return later_reading(done.catalog[flow.name], found)
 
 
 def _flows_of(flows: FlowSet, dataset: str) -> list[Flow]:

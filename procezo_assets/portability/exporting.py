@@ -10,7 +10,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +30,7 @@ from procezo_assets.portability.manifest import (
     Member,
     is_safe,
 )
+from procezo_assets.portability.readings import COMPARED, MOST_BYTES
 from procezo_assets.portability.secrets import without_secrets
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
@@ -199,8 +200,14 @@ def _pieces(
     pieces += _treatments(dataset.home, flows)
     rows = _catalog_rows(dataset, flows)
     if rows:
-        data = (json.dumps(rows, sort_keys=True, default=str) + "\n").encode()
-        pieces.append(_Piece(CATALOG, data, 0))
+        data = (json.dumps(rows, sort_keys=True) + "\n").encode()
+        if len(data) <= MOST_BYTES:
+            pieces.append(_Piece(CATALOG, data, 0))
+        else:
+            warnings.append(
+                f"what is known of {len(raw):,} raw files is too much for {CATALOG} and was left "
+                "out: import will not compare how they are read"
+            )
     for name in ("lines", "rows"):
         known = [sum(entry[name] for entry in files.values()) for files in rows.values()]
         if known:
@@ -259,7 +266,7 @@ def _treatments(home: Home, flows: list[Flow]) -> Iterator[_Piece]:
 
 
 def _catalog_rows(dataset: Dataset, flows: list[Flow]) -> _CatalogRows:
-    """What the catalog knows of the raw files, by flow and file."""
+    """What the catalog knows of the raw files that import compares, by flow and file."""
     path = dataset.home.state / "catalog.sqlite"
     if not path.is_file():
         return {}
@@ -267,10 +274,7 @@ def _catalog_rows(dataset: Dataset, flows: list[Flow]) -> _CatalogRows:
     for flow in flows:
         entries = Catalog(CatalogStore(path), flow.name, dataset.name).entries()
         found = {
-            entry.path: {
-                **asdict(entry),
-                "days": {str(day): count for day, count in entry.days.items()},
-            }
+            entry.path: {name: getattr(entry, name) for name in COMPARED}
             for entry in entries
             if entry.removed_at is None
         }

@@ -18,25 +18,29 @@ from gzip import GzipFile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-
-from procezo_assets.datasets import RAW_FOLDER, Home
+from procezo_assets.datasets import RAW_FOLDER, Dataset, Home
 from procezo_assets.disks import ROOM_LEFT_BYTES
+from procezo_assets.errors import RawFileError
 from procezo_assets.portability.manifest import (
     CATALOG,
     DATASET,
-    FLOWS,
     MANIFEST,
-    TREATMENTS,
     ArchiveError,
     Manifest,
+    Member,
     read_manifest,
 )
-from procezo_assets.raw.gone import GONE_FILE
+from procezo_assets.portability.placing import files_to_place, placing
+from procezo_assets.portability.readings import MOST_BYTES, Readings, parse_readings
+from procezo_assets.raw.folder import find_files
+from procezo_assets.raw.gone import GONE_FILE, read_gone
 from procezo_assets.raw.unpacking import MOST_RATIO, most_unpacked
 from procezo_assets.scratch import scratch_folder
-from procezo_assets.stores.replacing import replacing
+from procezo_assets.stores.loads import RECORD
+from procezo_assets.stores.parquet import file_sha256
+from procezo_assets.strict_json import MOST_STATE_BYTES
 
+_RAW = f"{DATASET}/{RAW_FOLDER}"
 _READ_AT_ONCE = 1 << 20
 # of more than a million files; half of each entry is a checksum, which packs to no less than half
 _MANIFEST_BYTES = 512 * 1024**2
@@ -44,25 +48,6 @@ _MANIFEST_RATIO = 20
 _SMALL_MANIFEST = 16 * 1024**2
 _HEADER_BYTES = 16 * 1024  # of one member: its header, a long name, what fills its last block
 _LATEST = 2**32  # seconds since 1970
-
-
-class Reading(BaseModel):
-    """What a catalog knew of a raw file, of what can be compared with another reading.
-
-    Args:
-        sha256: Hash of its bytes.
-        lines: How many lines it has.
-        rows: Lines that are rows.
-        quarantined: Lines in quarantine, by reason.
-    """
-
-    sha256: str | None = None
-    lines: int | None = None
-    rows: int | None = None
-    quarantined: dict[str, int] | None = None
-
-
-_READINGS = TypeAdapter(dict[str, dict[str, Reading]])
 
 
 @dataclass(frozen=True)
@@ -78,7 +63,7 @@ class Imported:
 
     manifest: Manifest
     placed: tuple[str, ...]
-    catalog: dict[str, dict[str, Reading]]
+    catalog: Readings
     lacks_days: bool
 
 
@@ -91,9 +76,10 @@ def import_dataset(
 ) -> Imported:
     """Restore a dataset, its flows and treatments.
 
-    All is unpacked and compared with the manifest in a scratch folder; then the dataset is put in
-    its place in one step, and last treatments and flows. What these replace stays beside them, its
-    name ending in `.bak`.
+    All is unpacked and compared with the manifest in a scratch folder, and treatments and flows are
+    written beside their places; then the dataset is put in its place in one step, and last these.
+    What they replace stays beside them, its name ending in `.bak`. Killed between these steps, the
+    same import goes on where it was: a dataset that is what the archive has is left as it is.
 
     Args:
         home: The home to restore in.
@@ -109,49 +95,87 @@ def import_dataset(
             manifest = _unpack(
                 archive, stream, scratch, lambda found: _refuse(home, archive, found)
             )
-        changed = _changed(home, scratch, replace=replace_flows)
-        catalog: dict[str, dict[str, Reading]] = {}
+        left_out = _left_out(manifest)
+        for name in left_out:
+            (scratch / name).unlink()
+        _refuse_gone(archive, scratch / DATASET)
+        names = files_to_place(home, scratch, replace=replace_flows)
+        readings: Readings = {}
         if CATALOG in manifest.members:
-            catalog = _readings(archive, (scratch / CATALOG).read_bytes())
-        lacks_days = not manifest.with_stages and _forget_gone(scratch / DATASET)
-        (scratch / DATASET / RAW_FOLDER).mkdir(parents=True, exist_ok=True)
+            readings = _readings(archive, (scratch / CATALOG).read_bytes())
+        (scratch / _RAW).mkdir(parents=True, exist_ok=True)
         target = home.dataset(manifest.dataset).path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (scratch / DATASET).rename(target)
-        for name in changed:
-            _place(home.path / name, (scratch / name).read_bytes())
-    return Imported(manifest, tuple(changed), catalog, lacks_days)
+        with placing(home, scratch, names):
+            if not target.exists():  # else it is there from before, or `_refuse` had said so
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (scratch / DATASET).rename(target)
+    return Imported(manifest, tuple(names), readings, any(map(_is_gone_file, left_out)))
 
 
-def _forget_gone(dataset: Path) -> bool:
-    """Remove what tells of raw files that were gone, and say whether anything did.
+def _left_out(manifest: Manifest) -> set[str]:
+    """The members that are not restored.
 
-    Their days would count as kept where nothing of them is, and would not be made of the rows that
-    other files have.
+    What was loaded is in databases of another home. Without results, raw files that are gone are
+    forgotten: their days would count as kept where nothing of them is, and would not be made of the
+    rows that other files have.
     """
-    found = [
-        path
-        for path in dataset.glob(f"*/{GONE_FILE}")
-        if path.parent.name != RAW_FOLDER and path.is_file()
-    ]
-    for path in found:
-        path.unlink()
-    return bool(found)
+    return {
+        name
+        for name in manifest.members
+        if name.startswith(f"{DATASET}/") and not name.startswith(f"{_RAW}/")
+        if name.endswith(f"/{RECORD}") or (not manifest.with_stages and _is_gone_file(name))
+    }
 
 
-def _place(path: Path, data: bytes) -> None:
-    before = path.with_name(f"{path.name}.bak")
-    replaces = path.is_file()
-    if replaces:
-        shutil.copy2(path, before)
-    with replacing(path) as temporary:
-        if replaces:
-            shutil.copymode(before, temporary)  # a password may be put back into it
-        temporary.write_bytes(data)
+def _is_gone_file(name: str) -> bool:
+    return name.endswith(f"/{GONE_FILE}") and name.count("/") == 2  # noqa: PLR2004 - of a stage
+
+
+def _refuse_gone(archive: Path, dataset: Path) -> None:
+    """Refuse what tells of raw files that are gone where no scan could read it."""
+    for path in dataset.glob(f"*/{GONE_FILE}"):
+        try:
+            if path.parent.name != RAW_FOLDER:
+                read_gone(path, most=MOST_STATE_BYTES)
+        except RawFileError as error:
+            told = error.problem.removeprefix(f"{dataset.parent}/")
+            raise _damaged(f"{archive.name}: {told}") from None
+
+
+def _is_there(dataset: Dataset, manifest: Manifest) -> bool:
+    """Whether a dataset is what would be restored, as an interrupted import leaves it.
+
+    Results may have been made since; raw files are the archive's and no others.
+    """
+    left_out = _left_out(manifest)
+    restored = {
+        name.removeprefix(f"{DATASET}/"): member
+        for name, member in manifest.members.items()
+        if name.startswith(f"{DATASET}/") and name not in left_out
+    }
+    raw = {name.partition("/")[2] for name in restored if name.startswith(f"{RAW_FOLDER}/")}
+    return (
+        dataset.raw.is_dir()
+        and find_files(dataset.raw).files.keys() == raw
+        and all(_has_bytes(dataset.path / name, member) for name, member in restored.items())
+    )
+
+
+def _has_bytes(path: Path, member: Member) -> bool:
+    return (
+        path.is_file() and path.stat().st_size == member.size and file_sha256(path) == member.sha256
+    )
 
 
 def _refuse(home: Home, archive: Path, manifest: Manifest) -> None:
     """Refuse an archive whose dataset has no place here, before anything is unpacked."""
+    catalog = manifest.members.get(CATALOG)
+    if catalog is not None and catalog.size > MOST_BYTES:
+        raise ArchiveError(
+            f"{archive.name}: its {CATALOG} has {catalog.size:,} bytes, and {MOST_BYTES:,} are the "
+            "most",
+            "nothing was restored; export it again with this version",
+        )
     if manifest.size > most_unpacked(archive.stat().st_size):
         raise ArchiveError(
             f"{archive.name} unpacks to {manifest.size:,} bytes, more than {MOST_RATIO} times its "
@@ -159,15 +183,20 @@ def _refuse(home: Home, archive: Path, manifest: Manifest) -> None:
             "if these are data, unpack it with tar and move its folders into place",
         )
     dataset = home.dataset(manifest.dataset)
-    if dataset.path.exists() or dataset.path.is_symlink():
+    if (dataset.path.exists() or dataset.path.is_symlink()) and not _is_there(dataset, manifest):
         raise ArchiveError(
-            f"the dataset '{manifest.dataset}' exists under {home.datasets}",
+            f"dataset '{manifest.dataset}' exists under {home.datasets} with other content",
             f"procezo delete {shlex.quote(manifest.dataset)} removes it, or import into another "
             "home",
         )
     for folder in dataset.path.parents:
         if folder == home.datasets:
             break
+        if folder.exists() and not folder.is_dir():
+            raise ArchiveError(
+                f"{folder} is no folder, and '{manifest.dataset}' is to be in it",
+                "move it away, or import into another home",
+            )
         if (folder / RAW_FOLDER).exists():
             raise ArchiveError(
                 f"'{manifest.dataset}' would be inside the dataset "
@@ -236,31 +265,10 @@ def _write(source: Any, path: Path, member: tarfile.TarInfo) -> str:  # noqa: AN
     return digest.hexdigest()
 
 
-def _changed(home: Home, scratch: Path, *, replace: bool) -> list[str]:
-    """The flow files and treatments that are to be put in their places."""
-    changed: list[str] = []
-    for folder in (TREATMENTS, FLOWS):
-        for path in sorted((scratch / folder).rglob("*")):
-            if not path.is_file():
-                continue
-            name = path.relative_to(scratch).as_posix()
-            there = home.path / name
-            if there.is_file() and there.read_bytes() == path.read_bytes():
-                continue
-            if (there.exists() or there.is_symlink()) and not replace:
-                raise ArchiveError(
-                    f"{name} exists here with other content",
-                    "nothing was restored; move it away, or take the archive's with "
-                    "--replace-flows",
-                )
-            changed.append(name)
-    return changed
-
-
-def _readings(archive: Path, data: bytes) -> dict[str, dict[str, Reading]]:
+def _readings(archive: Path, data: bytes) -> Readings:
     try:
-        return _READINGS.validate_json(data)
-    except ValidationError:
+        return parse_readings(data)
+    except ValueError:
         raise _damaged(f"{archive.name}: its {CATALOG} is no catalog") from None
 
 
@@ -336,31 +344,3 @@ class _Bounded(io.RawIOBase):
         """Read what follows the last member, so that gzip compares its checksum."""
         while self.read(_READ_AT_ONCE):
             pass
-
-
-def later_reading(imported: Imported, flow: str, found: dict[str, dict[str, Any]]) -> list[str]:
-    """Compare how raw files are read here with what the other machine's catalog knew.
-
-    Args:
-        imported: What was restored.
-        flow: The flow that reads them.
-        found: What was read here, by file: `lines`, `rows`, `quarantined`, `sha256`.
-
-    Returns:
-        A sentence on each file that is read differently. Lines that lay in the future when the
-        archive was made may be rows by now.
-    """
-    told: list[str] = []
-    for name, known in sorted(imported.catalog.get(flow, {}).items()):
-        here = found.get(name)
-        if here is None:
-            told.append(f"{name} is not read here")
-            continue
-        if (known.quarantined or {}).get("future"):
-            continue
-        told += [
-            f"{name}: {what} {there} in the archive, {here[what]} here"
-            for what, there in known
-            if what in known.model_fields_set and there != here[what]
-        ]
-    return told

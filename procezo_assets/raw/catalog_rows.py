@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+# what a database and a clock can hold, where an entry is read from a file
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Nanoseconds = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Seconds = Annotated[float, Field(ge=0, lt=2**33)]
 
 
 class KnownFile(NamedTuple):
@@ -105,20 +112,20 @@ class FileEntry:
     """
 
     path: str
-    size: int
-    mtime_ns: int
-    ctime_ns: int
+    size: Count
+    mtime_ns: Nanoseconds
+    ctime_ns: Nanoseconds
     sha256: str
     content: str
     reading: str
     meaning: str
     device: str
-    lines: int
-    rows: int
+    lines: Count
+    rows: Count
     quarantined: dict[str, int]
-    excluded: int
-    blank: int
-    header: int
+    excluded: Count
+    blank: Count
+    header: Count
     first: str | None
     last: str | None
     dialect: Any
@@ -126,6 +133,6 @@ class FileEntry:
     more: Any
     due: str | None
     kept: bool
-    read_at: float
-    removed_at: float | None = None
-    days: Mapping[date, int] = field(default_factory=dict)
+    read_at: Seconds
+    removed_at: Seconds | None = None
+    days: Mapping[date, Count] = field(default_factory=dict)

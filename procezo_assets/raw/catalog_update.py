@@ -25,7 +25,7 @@ from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.raw.differences import Pace, Scan, compare, hold_back, put_off_large
 from procezo_assets.raw.entries import entry_of, reading_of
-from procezo_assets.raw.files import FileCounts, RawFile, device_name
+from procezo_assets.raw.files import FileCounts, RawFile, device_name, path_below
 from procezo_assets.raw.fixed import DatasetDialect
 from procezo_assets.raw.folder import FoundFile, find_files
 from procezo_assets.raw.gone import GoneFiles
@@ -205,7 +205,7 @@ class CatalogUpdate:
                 same.append((file.name, file.mtime_ns, file.ctime_ns, begun[file.name]))
                 continue
             self._reader.forget(file.name)
-            yield self._raw_file(file.name, file.path)
+            yield self._raw_file(file.name, Path(file.path))
         if same:
             self.catalog.mark_same(same)
             scan.same.update(name for name, *_ in same)
@@ -265,7 +265,7 @@ class CatalogUpdate:
         if scan.keep is None:
             return
         for name in names:
-            file = self._raw_file(name, str(self.dataset.raw / name))
+            file = self._raw_file(name, path_below(self.dataset.raw, name))
             with contextlib.suppress(OSError), scan.keep(file):
                 pass  # no lines: no file
 
@@ -298,9 +298,9 @@ class CatalogUpdate:
         settled = fixed.model_dump_json() if fixed is not None else ""
         return f"{self._base}-{hashlib.sha256(settled.encode()).hexdigest()[:8]}"
 
-    def _raw_file(self, name: str, path: str) -> RawFile:
+    def _raw_file(self, name: str, path: Path) -> RawFile:
         device = device_name(name, self._reader.params, dataset=self.dataset.name)
-        return RawFile(Path(path), name, device)
+        return RawFile(path, name, device)
 
 
 def _has_bytes(file: FoundFile, sha256: str) -> bool:

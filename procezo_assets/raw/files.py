@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-from procezo_assets.file_names import NAME_BYTES
+from procezo_assets.errors import RawFileError
+from procezo_assets.file_names import NAME_BYTES, stays_below
 from procezo_assets.harmless import steers
 from procezo_assets.raw.dialect import Dialect
 from procezo_assets.treatments.parse import ParseParameters
@@ -160,6 +161,23 @@ class FileCounts:
         """Whether every line ended in exactly one place."""
         ended = self.rows + sum(self.quarantined.values())
         return self.lines == ended + self.excluded + self.blank + self.header
+
+
+def path_below(folder: Path, name: str) -> Path:
+    """The path that a raw file's name, or one made of it, has below a folder.
+
+    Names come from archives and other homes, too: what is there is read, replaced and removed.
+
+    Raises:
+        RawFileError: Where the name leads out of the folder.
+    """
+    if not stays_below(name):
+        raise RawFileError(
+            f"{name!r} is no name of a raw file: it leads out of {folder}",
+            "correct gone.json, where it stands, and remove .procezo/catalog.sqlite, which is "
+            "filled again",
+        )
+    return folder / name
 
 
 def device_name(name: str, params: ParseParameters, *, dataset: str) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from filelock import FileLock
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 
 from procezo_assets.datasets import Dataset
 from procezo_assets.errors import DialectError, RawFileError
 from procezo_assets.raw.dialect import Dialect, FixedDialect
 from procezo_assets.stores.replacing import write_atomically
+from procezo_assets.strict_json import shaped_file
 
 DIALECT_FILE = "dialect.json"
+
+_fixed = TypeAdapter(FixedDialect)
 
 
 class DatasetDialect:
@@ -77,16 +78,11 @@ class DatasetDialect:
         if self._path is None:
             return None
         try:
-            return FixedDialect.model_validate_json(self._path.read_bytes())
+            return shaped_file(self._path, _fixed)
         except FileNotFoundError:
             return None
-        except (OSError, ValidationError) as error:
-            raise _unusable(self._path, error) from None
-
-
-def _unusable(path: Path, error: Exception) -> RawFileError:
-    first = error.errors()[0] if isinstance(error, ValidationError) else None
-    told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
-    return RawFileError(
-        f"{path} cannot be read: {told}", "correct it, or remove it to settle the dialect anew"
-    )
+        except (OSError, ValueError) as error:
+            raise RawFileError(
+                f"{self._path} cannot be read: {error}",
+                "correct it, or remove it to settle the dialect anew",
+            ) from None

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import BeforeValidator, TypeAdapter
 
-from procezo_assets.datasets import Dataset
+from procezo_assets.datasets import RAW_FOLDER, Dataset
 from procezo_assets.disks import remedy
 from procezo_assets.errors import RawFileError
+from procezo_assets.file_names import stays_below
 from procezo_assets.raw.catalog_rows import FileEntry
+from procezo_assets.raw.entries import counts_of
+from procezo_assets.raw.files import RawFile
 from procezo_assets.stores.replacing import write_atomically
+from procezo_assets.strict_json import shaped_file
 
 GONE_FILE = "gone.json"
 
-_entries = TypeAdapter(list[FileEntry])
+_MOST_BYTES = 256 * 1024**2  # of 180,000 files
+
+
+def _with_content(entry: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """What was written before there was `content`."""
+    return {"content": entry.get("sha256"), **entry} if isinstance(entry, dict) else entry
+
+
+_entries = TypeAdapter(list[Annotated[FileEntry, BeforeValidator(_with_content)]])
 
 
 class GoneFiles:
@@ -37,24 +50,11 @@ class GoneFiles:
         """What was known of each file when it was there, by name.
 
         Raises:
-            RawFileError: Where the file is damaged.
+            RawFileError: Where the file is damaged, or names what is no raw file's place.
         """
         if self._path is None:
             return {}
-        try:
-            entries = _entries.validate_python(
-                # what was written before there was `content`
-                [{"content": one["sha256"], **one} for one in json.loads(self._path.read_bytes())]
-            )
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            told = str(error) if isinstance(error, OSError) else "it is damaged"
-            raise RawFileError(
-                f"{self._path} cannot be read: {told}",
-                "bring it back, or remove it to forget which raw files are gone",
-            ) from None
-        return {entry.path: entry for entry in entries}
+        return read_gone(self._path)
 
     def write(self, entries: Iterable[FileEntry]) -> None:
         """Replace what is remembered; of no files, nothing is left.
@@ -76,3 +76,36 @@ class GoneFiles:
                 f"{self._path} cannot be written: {error.strerror or error}",
                 remedy(self._path),
             ) from None
+
+
+def read_gone(path: Path, *, most: int = _MOST_BYTES) -> dict[str, FileEntry]:
+    """Read a file in which gone files are remembered, as `GoneFiles.read`.
+
+    Args:
+        path: The file.
+        most: How many bytes it may have.
+
+    Raises:
+        RawFileError: Where the file is damaged, or names what is no raw file's place.
+    """
+    try:
+        entries = shaped_file(path, _entries, most=most)
+        for entry in entries:  # what is in it is taken for what a reader found
+            counts_of(entry, RawFile(path, entry.path, entry.device))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _unusable(path, str(error)) from None
+    except (ValueError, TypeError):
+        raise _unusable(path, "it is damaged") from None
+    for entry in entries:
+        if not stays_below(entry.path):
+            raise _unusable(path, f"{entry.path!r} is no path under {RAW_FOLDER}")
+    return {entry.path: entry for entry in entries}
+
+
+def _unusable(path: Path, told: str) -> RawFileError:
+    return RawFileError(
+        f"{path} cannot be read: {told}",
+        "bring it back, or remove it to forget which raw files are gone",
+    )

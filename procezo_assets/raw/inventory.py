@@ -15,7 +15,7 @@ from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.containers import changed as changed_meanwhile
 from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.entries import counts_of
-from procezo_assets.raw.files import FileCounts, RawFile
+from procezo_assets.raw.files import FileCounts, RawFile, path_below
 from procezo_assets.raw.folder import FoundFile
 from procezo_assets.raw.scanning import FileReader, Keep
 
@@ -169,7 +169,7 @@ class Inventory:
 
     def _file_of(self, entry: FileEntry) -> RawFile:
         found = self.found.get(entry.path)
-        path = Path(found.path) if found else self.dataset.raw / entry.path
+        path = Path(found.path) if found else path_below(self.dataset.raw, entry.path)
         return RawFile(path, entry.path, entry.device)
 
 

@@ -13,8 +13,16 @@ import polars as pl
 
 from procezo_assets.datasets import Dataset
 from procezo_assets.file_names import NAME_BYTES, cut_to_bytes
-from procezo_assets.raw.files import RawFile
+from procezo_assets.raw.files import RawFile, path_below
 from procezo_assets.stores.replacing import sync, temporary_beside
+
+QUARANTINE_SCHEMA = {
+    "file": pl.String(),
+    "line": pl.Int64(),
+    "reason": pl.String(),
+    "raw": pl.Binary(),
+}
+"""The columns of a file of quarantined lines."""
 
 _GROUP_BYTES = 16 * 1024**2
 
@@ -23,8 +31,11 @@ def quarantine_path(dataset: Dataset, flow: str, raw_name: str) -> Path:
     """Where a raw file's quarantined lines are: `quarantine/<flow>/<raw path>.parquet`.
 
     A name that would be longer than disks take is cut, with a hash of the whole in its place.
+
+    Raises:
+        RawFileError: Where the name leads out of that folder.
     """
-    path = dataset.quarantine(flow) / f"{raw_name}.parquet"
+    path = path_below(dataset.quarantine(flow), f"{raw_name}.parquet")
     if len(path.name.encode()) <= NAME_BYTES:
         return path
     mark = hashlib.sha256(raw_name.encode()).hexdigest()[:16]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
 from procezo_assets.datasets import Dataset
+from procezo_assets.file_names import stays_below
 from procezo_assets.raw.files import FileCounts
-from procezo_assets.raw.quarantine import quarantine_path
+from procezo_assets.raw.quarantine import QUARANTINE_SCHEMA, quarantine_path
 from procezo_assets.raw.source import RawSource
 
 _EXAMPLES = 5
@@ -49,21 +51,28 @@ class Reason:
 
 
 def lines_in_quarantine(dataset: Dataset, flow: str) -> dict[str, int]:
-    """Count the lines that a flow keeps in quarantine, by raw file, as its files say."""
+    """Count the lines that a flow keeps in quarantine, by raw file, as its files say.
+
+    Damaged files say nothing.
+    """
     counts: dict[str, int] = {}
     for path in sorted(dataset.quarantine(flow).rglob("*.parquet")):
-        if not path.name.startswith("."):
-            found = _scan(path).select(pl.first("file"), pl.len()).collect()
-            counts.update([found.row(0)])
+        if path.name.startswith("."):
+            continue
+        found = _collected(path, pl.first("file"), pl.len())
+        name, lines = found.row(0) if found is not None else (None, 0)
+        if name is not None and stays_below(name):
+            counts[name] = lines
     return counts
 
 
 def restore_quarantine(source: RawSource, flow: str) -> None:
-    """Read raw files again whose quarantined lines were to be kept, but are not there."""
+    """Read raw files again whose quarantined lines were to be kept, but are not, or damaged."""
     lost = [
         name
         for name, counted in source.files.items()
-        if counted.quarantined and not quarantine_path(source.dataset, flow, name).is_file()
+        if counted.quarantined
+        and _collected(quarantine_path(source.dataset, flow, name), pl.len()) is None
     ]
     if lost:
         source.catalog.forget(lost)
@@ -101,15 +110,28 @@ def _examples(dataset: Dataset, flow: str, reason: str, names: list[str]) -> tup
     found: list[Example] = []
     for name in names[:_EXAMPLES]:
         path = quarantine_path(dataset, flow, name)
-        if not path.is_file():
+        rows = _collected(path, "line", "raw", reason=reason, most=each)
+        if rows is None:
             continue
-        rows = _scan(path).filter(pl.col("reason") == reason).head(each).collect()
         found += [
             Example(name, line, raw[:_SHOWN_BYTES].decode(errors="replace").rstrip("\r\n"))
-            for line, raw in rows.select("line", "raw").rows()
+            for line, raw in rows.rows()
         ]
     return tuple(found)
 
 
-def _scan(path: object) -> pl.LazyFrame:
-    return pl.scan_parquet(str(path), glob=False, hive_partitioning=False)
+def _collected(
+    path: Path, *columns: str | pl.Expr, reason: str | None = None, most: int | None = None
+) -> pl.DataFrame | None:
+    """Read a file of quarantined lines; None where there is none, or it is something else."""
+    if not path.is_file():
+        return None
+    try:
+        lines = pl.scan_parquet(str(path), glob=False, hive_partitioning=False)
+        if dict(lines.collect_schema()) != QUARANTINE_SCHEMA:
+            return None
+        if reason is not None:
+            lines = lines.filter(pl.col("reason") == reason)
+        return (lines if most is None else lines.head(most)).select(*columns).collect()
+    except (OSError, pl.exceptions.PolarsError):
+        return None

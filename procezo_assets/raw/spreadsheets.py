@@ -19,6 +19,8 @@ _TELLING = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
 # a million rows of a hundred columns take 3.3 GB and 15 s
 _MOST_MEMORY = 4 * 1024**3
 _MOST_SECONDS = 300
+# names of sheets have 31 characters; in a file they may have gigabytes
+_MOST_SAID = 64 * 1024
 # it says so itself, had the time it may have, or was refused memory within its library
 _TOO_LARGE = {3, -signal.SIGXCPU, -signal.SIGABRT}
 
@@ -67,7 +69,9 @@ def write_sheet(file: IO[bytes], target: IO[bytes], params: ParseParameters, roo
     try:
         lines = reader.stdout
         assert lines is not None  # noqa: S101 - it was asked for
-        first_line = lines.readline()
+        first_line = lines.readline(_MOST_SAID + 1)
+        if len(first_line) > _MOST_SAID:
+            raise _damaged(room, f"its sheets have names of more than {_MOST_SAID // 1024} KB")
         room.copy(lines, target)
         code = reader.wait()
     finally:
@@ -91,11 +95,7 @@ def write_sheet(file: IO[bytes], target: IO[bytes], params: ParseParameters, roo
             "archive_password", f"raw file {path} is under a password", "save it without one"
         )
     if "problem" in said:
-        raise DialectError(
-            "damaged_archive",
-            f"raw file {path} is a damaged spreadsheet: {said['problem']}",
-            "fetch it again from where it came from",
-        )
+        raise _damaged(room, said["problem"])
     if "sheets" in said:
         raise DialectError(
             "sheet",
@@ -103,3 +103,11 @@ def write_sheet(file: IO[bytes], target: IO[bytes], params: ParseParameters, roo
             "set sheet to one of: " + ", ".join(said["sheets"]),
         )
     return str(said["sheet"])
+
+
+def _damaged(room: Room, problem: str) -> DialectError:
+    return DialectError(
+        "damaged_archive",
+        f"raw file {room.path} is a damaged spreadsheet: {problem}",
+        "fetch it again from where it came from",
+    )

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
 from procezo_assets.datasets import Home, PartKey, part_files, stage_days
 from procezo_assets.day_lock import TURN_WAIT_S, kept_still
 from procezo_assets.errors import TransientStoreError
 from procezo_assets.stores.parquet import read_provenance
 from procezo_assets.stores.replacing import write_atomically
+from procezo_assets.strict_json import shaped_file
 
 RECORD = "loaded.json"
 """The file in which a loading stage remembers what it loaded."""
@@ -95,13 +97,14 @@ class LoadRecord:
     targets: tuple[str, ...] = ()
 
 
+_record = TypeAdapter(LoadRecord)
+
+
 def read_record(stage_folder: Path) -> LoadRecord:
     """Read what a loading stage remembers; nothing where it cannot be read."""
     try:
-        content = json.loads((stage_folder / RECORD).read_bytes())
-        days = {date.fromisoformat(day): str(digest) for day, digest in content["days"].items()}
-        return LoadRecord(days, tuple(content["targets"]))
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return shaped_file(stage_folder / RECORD, _record)
+    except (OSError, ValueError):
         return LoadRecord({})  # the days count as not loaded, and loading again is harmless
 
 

@@ -10,16 +10,32 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import polars as pl
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
 
 from procezo_assets.datasets import PartKey, part_files
 from procezo_assets.errors import PartitionError
 from procezo_assets.stores.column_units import schema_with_units
 from procezo_assets.stores.replacing import sync, temporary_name
+from procezo_assets.strict_json import shaped_json
 
 _FOOTER_KEY = "procezo"
+
+
+class Counts(TypedDict):
+    """What became of rows and values: how many, by reason, and of values by reason and column."""
+
+    rows_in: int
+    rows_out: int
+    rows_removed: dict[str, int]
+    rows_added: dict[str, int]
+    values_in: int
+    values_out: int
+    values_removed: dict[str, dict[str, int]]
+    values_added: dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,8 @@ class Provenance:
             first of the files that are made from it, so that they add up.
     """
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
     flow: str
     stage: str
     treatment: str
@@ -47,7 +65,10 @@ class Provenance:
     input: str
     parts: int
     fit: str | None = None
-    counts: Mapping[str, Any] | None = None
+    counts: Counts | None = None
+
+
+_provenance = TypeAdapter(Provenance)
 
 
 @dataclass(frozen=True)
@@ -134,8 +155,8 @@ def read_provenance(path: Path) -> Provenance | None:
     """Read a file's footer; None where it is not one of ours or is damaged."""
     try:
         footer = pl.read_parquet_metadata(path).get(_FOOTER_KEY, "")
-        return Provenance(**json.loads(footer))
-    except (OSError, ValueError, TypeError, pl.exceptions.PolarsError):
+        return shaped_json(footer, _provenance)
+    except (OSError, ValueError, pl.exceptions.PolarsError):
         return None
 
 

@@ -10,8 +10,10 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import polars as pl
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
+from typing_extensions import TypedDict
 
+from procezo_assets.errors import FitError
 from procezo_assets.parameters import Parameters
 from procezo_assets.treatments.model import Fit, PartAbout, treatment
 from procezo_assets.treatments.treated import Frame, Treated
@@ -59,6 +61,14 @@ class NormalizeParameters(Parameters):
                         f"columns: '{pattern}' and '{result}' need one * each, or none"
                     )
         return self
+
+
+class _Range(TypedDict):
+    low: float
+    high: float
+
+
+_ranges = TypeAdapter(dict[str, _Range])
 
 
 def _fits_domain(params: NormalizeParameters, domain: str) -> bool:
@@ -173,6 +183,9 @@ def normalize(frame: Frame, params: NormalizeParameters, *, about: PartAbout, fi
     Returns:
         The frame with Float64 results; counts `no_fit` for values of a device or column that the
         fit does not know.
+
+    Raises:
+        FitError: Where the fit has no ranges.
     """
     if about.domain in params.drop_domains:
         gone = {column: frame[column].count() for column in frame.columns if column != "ts"}
@@ -183,7 +196,7 @@ def normalize(frame: Frame, params: NormalizeParameters, *, about: PartAbout, fi
         )
     if about.domain != params.domain:
         return Treated({None: frame})
-    ranges = fit["devices"].get(about.device, {})
+    ranges = _ranges_of(fit, about.device)
     after: dict[str, list[pl.Expr]] = {column: [pl.col(column)] for column in frame.columns}
     derived: dict[str, str] = {}
     unknown: dict[str, int] = {}
@@ -220,7 +233,18 @@ def normalize(frame: Frame, params: NormalizeParameters, *, about: PartAbout, fi
     )
 
 
-def _scale(column: str, bounds: Mapping[str, float] | None, *, clip: bool) -> pl.Expr:
+def _ranges_of(fit: Fit, device: str) -> dict[str, _Range]:
+    devices = fit.get("devices")
+    ranges = devices.get(device, {}) if isinstance(devices, dict) else None
+    try:
+        return _ranges.validate_python(ranges)
+    except ValueError:
+        raise FitError(
+            f"the fit has no ranges of the columns of {device}", "fit again with --refit"
+        ) from None
+
+
+def _scale(column: str, bounds: _Range | None, *, clip: bool) -> pl.Expr:
     x = pl.col(column).cast(pl.Float64)
     if bounds is None:
         return pl.when(pl.lit(False)).then(x)

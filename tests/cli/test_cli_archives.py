@@ -34,8 +34,10 @@ def test_a_dataset_moves_to_another_machine(home, tmp_path):
     other.launch(DAYS[0], DAYS[-1])
     files = {k: v for k, v in home.digests().items() if k.endswith(".parquet")}
     assert {k: v for k, v in other.digests().items() if k.endswith(".parquet")} == files
+    assert other.procezo("import", archive).code == 0  # what is there is what it would restore
+    other.write_raw(DAYS[0], level=5)
     ended = other.procezo("import", archive)
-    assert (ended.code, "the dataset 'DS-1' exists" in ended.error) == (1, True)
+    assert (ended.code, "dataset 'DS-1' exists" in ended.error) == (1, True)
 
 
 def test_results_that_come_along_are_up_to_date_and_only_loaded(home, tmp_path):

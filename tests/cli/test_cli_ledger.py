@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 
+import polars as pl
 import pytest
 from small_home import CLEAN, DAYS, PARSE, SmallHome
 
@@ -113,6 +114,29 @@ def test_a_quarantine_folder_that_was_deleted_is_made_again(home):
     home.procezo("quarantine", "DS-1")
     shutil.rmtree(home.stage("quarantine"))
     assert home.procezo("quarantine", "DS-1", "--format", "json").json["reasons"][0]["examples"]
+
+
+@pytest.mark.parametrize("damage", ["garbage", "", "other columns", "no lines", "leads out"])
+def test_quarantined_lines_that_are_damaged_are_kept_anew(home, damage):
+    shown = home.procezo("quarantine", "DS-1", "--format", "json").json
+    paths = sorted((home.stage("quarantine") / "small").glob("*.parquet"))
+    before = [path.read_bytes() for path in paths]
+    for path in paths:
+        lines = pl.read_parquet(path)
+        if damage == "other columns":
+            pl.DataFrame({"a": [1]}).write_parquet(path)
+        elif damage == "no lines":
+            lines.clear().write_parquet(path)
+        elif damage == "leads out":
+            lines.with_columns(file=pl.lit("../../../outside")).write_parquet(path)
+        else:
+            path.write_text(damage)
+    retried = home.procezo("quarantine", "DS-1", "--retry", "--format", "json")
+    assert (retried.code, retried.json["quarantined_before"]) == (0, 0)
+    if damage in {"no lines", "leads out"}:  # read as what they say
+        return
+    assert home.procezo("quarantine", "DS-1", "--format", "json").json == shown
+    assert [path.read_bytes() for path in paths] == before
 
 
 def test_nothing_in_quarantine(home):

@@ -15,7 +15,8 @@ from fuzz_raw import one_line
 
 from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
-from procezo_assets.portability.importing import import_dataset, later_reading
+from procezo_assets.portability.importing import import_dataset
+from procezo_assets.portability.readings import later_reading
 
 _TOLD = {"lines": 1, "rows": 1, "quarantined": {}, "sha256": "0" * 64}
 
@@ -54,7 +55,7 @@ def _is_restored_or_refused(folder: Path, made: bytes) -> None:
     parents = {f"home/datasets/{part}" for part in (dataset, *map(str, Path(dataset).parents))}
     for name in after.keys() - before.keys():
         assert name.startswith(allowed) or name in {*parents, "home/treatments"}, name
-    later_reading(imported, "f", {"a.csv": _TOLD})
+    later_reading(imported.catalog.get("f", {}), {"a.csv": _TOLD})
 
 
 def _tree(folder: Path) -> dict[str, bytes | str]:

@@ -8,14 +8,16 @@ import io
 import json
 import shutil
 import tarfile
+import tracemalloc
 
 import pytest
 from core_home import AGGREGATE, CLEAN, D1, D2, NORMALIZE, PARSE, RESAMPLE, CoreHome
 
-from procezo_assets.portability import importing
+from procezo_assets.portability import exporting, importing
 from procezo_assets.portability.exporting import default_name, export_dataset
-from procezo_assets.portability.importing import import_dataset, later_reading
+from procezo_assets.portability.importing import import_dataset
 from procezo_assets.portability.manifest import ArchiveError, is_safe
+from procezo_assets.portability.readings import later_reading
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import FileEntry
 from procezo_assets.raw.catalog_store import CatalogStore
@@ -266,7 +268,8 @@ def empty(tmp_path):
 
 def test_what_exists_is_refused(home, flow, empty):
     path = export(home, flow).path
-    assert "the dataset 'DS' exists" in refused(home, path)
+    home.raw("more.csv", "x")
+    assert "dataset 'DS' exists" in refused(home, path)
     empty.home.flows.mkdir()
     (empty.home.flows / "f.json").write_text("{}")
     assert "flows/f.json exists here with other content" in refused(empty, path)
@@ -276,20 +279,6 @@ def test_what_exists_is_refused(home, flow, empty):
     assert (empty.home.flows / "f.json").stat().st_mode & 0o777 == 0o600
     assert (empty.home.flows / "f.json").read_bytes() == flow.path.read_bytes()
     assert (empty.home.flows / "f.json.bak").read_text() == "{}"
-
-
-def test_no_flow_is_replaced_before_the_dataset_is_there(home, flow, empty, monkeypatch):
-    path = export(home, flow).path
-    seen = []
-    monkeypatch.setattr(
-        importing,
-        "_place",
-        lambda *_: seen.append(empty.home.dataset("DS").raw.is_dir()),
-    )
-
-    import_dataset(empty.home, path)
-
-    assert seen == [True]
 
 
 def test_identical_flows_are_no_trouble(home, flow, empty):
@@ -532,9 +521,49 @@ def test_what_the_catalog_knew_comes_along_and_is_compared(home, flow, empty):
     imported = import_dataset(empty.home, done.path)
     assert set(imported.catalog["f"]) == {"a.csv"}
     same = {"sha256": "0" * 64, "lines": 3, "rows": 2, "quarantined": {"timestamp": 1}}
-    assert later_reading(imported, "f", {"a.csv": same}) == []
-    assert later_reading(imported, "f", {"a.csv": {**same, "rows": 1}}) == [
+    assert later_reading(imported.catalog["f"], {"a.csv": same}) == []
+    assert later_reading(imported.catalog["f"], {"a.csv": {**same, "rows": 1}}) == [
         "a.csv: rows 2 in the archive, 1 here"
     ]
-    assert later_reading(imported, "f", {}) == ["a.csv is not read here"]
-    assert later_reading(imported, "g", {}) == []
+    assert later_reading(imported.catalog["f"], {}) == ["a.csv is not read here"]
+
+
+def test_a_catalog_holds_what_is_compared_and_no_more_than_can_be_read(home, flow, monkeypatch):
+    done = export(home, flow)
+    known = json.loads(members(done.path)["catalog.json"])
+    assert set(known["f"]) == set(everything(home.home.dataset("DS").raw))
+    assert {key for file in known["f"].values() for key in file} == {
+        *("sha256", "lines", "rows", "quarantined")
+    }
+    monkeypatch.setattr(exporting, "MOST_BYTES", 100)
+    without = export(home, flow, "without.tar.gz")
+    assert "catalog.json" not in members(without.path)
+    assert any("too much for catalog.json" in warning for warning in without.warnings)
+
+
+def test_a_catalog_that_takes_the_memory_is_refused_before_it_is_read(home, flow, empty):
+    path = export(home, flow).path
+    with_catalog = b'{"f": {' + b" " * 32 * 1024**2 + b"}}"
+
+    def change(found):
+        kept = [(one, data) for one, data in found if one.name != "catalog.json"]
+        return with_member("catalog.json", with_catalog)(kept)
+
+    remade(path, change)
+    assert "its catalog.json has 33,554,441 bytes, and 33,554,432 are the most" in refused(
+        empty, path
+    )
+
+
+def test_flows_and_treatments_are_never_read_whole(home, flow, empty):
+    path = export(home, flow).path
+    large = b"#" * 30_000_000
+    remade(path, with_member("treatments/large.py", large))
+    empty.home.treatments.mkdir()
+    (empty.home.treatments / "large.py").write_bytes(large[:-1] + b"\n")
+    tracemalloc.start()
+    import_dataset(empty.home, path, replace_flows=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
+    assert (empty.home.treatments / "large.py").stat().st_size == len(large)

@@ -13,6 +13,7 @@ from procezo_assets.errors import RawFileError
 from procezo_assets.raw import containers, differences
 from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.differences import Pace
+from procezo_assets.raw.files import path_below
 from procezo_assets.raw.gone import GONE_FILE
 from procezo_assets.raw.quarantine import quarantine_path
 
@@ -160,14 +161,67 @@ def test_gone_files_are_remembered_without_the_catalog(folder):
     assert not kept.exists()
 
 
-def test_a_damaged_memory_of_gone_files_is_no_empty_one(folder):
-    folder.put("a.csv", D24)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("[{", "[" * 100_000, "{}", "[1]", "null", "\0"),
+        {"size": 2**63},
+        {"removed_at": 1e300},
+        {"days": {"soon": 1}},
+        {"dialect": {"format": "cvs"}},
+        {"more": [1]},
+        {"first": "yesterday"},
+        {"quarantined": [1]},
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_damaged_memory_of_gone_files_is_no_empty_one(folder, damage):
+    path = folder.put("a.csv", D24)
+    folder.put("b.csv", D25)
+    folder.source().scan()
+    path.unlink()
     folder.source().scan()
     kept = folder.dataset.path / "10_parsed" / GONE_FILE
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_text("[{")
-    with pytest.raises(RawFileError, match=GONE_FILE):
+    (entry,) = json.loads(kept.read_text())
+    kept.write_text(damage if isinstance(damage, str) else json.dumps([{**entry, **damage}]))
+    folder.dataset.catalog.unlink()
+    with pytest.raises(RawFileError, match=r"gone\.json cannot be read: it is damaged; bring it"):
         folder.source().scan()
+
+
+LEADING_OUT = ["/outside", "../../../../outside", "deep/../../../../../outside", "a\0b"]
+
+
+@pytest.mark.parametrize("name", [*LEADING_OUT, "absolute"])
+def test_a_gone_file_has_no_name_that_leads_out_of_the_raw_folder(folder, tmp_path, name):
+    precious = tmp_path / "outside.parquet"
+    precious.write_text("precious")
+    path = folder.put("a.csv", D24)
+    folder.put("b.csv", D25)
+    folder.source().scan()
+    path.unlink()
+    folder.source().scan()
+    kept = folder.dataset.path / "10_parsed" / GONE_FILE
+    (entry,) = json.loads(kept.read_text())
+    named = str(precious.with_suffix("")) if name == "absolute" else name
+    # in quarantine it would be found there again, and is not gone any more
+    kept.write_text(json.dumps([{**entry, "path": named, "removed_at": None}]))
+    folder.dataset.catalog.unlink()
+
+    with pytest.raises(RawFileError, match=r"gone\.json cannot be read: .*(no path|damaged)"):
+        folder.source().scan()
+
+    assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", LEADING_OUT)
+def test_no_name_of_a_raw_file_leads_out_of_its_folders(folder, name):
+    with pytest.raises(RawFileError, match="is no name of a raw file: it leads out of"):
+        quarantine_path(folder.dataset, "f", name)
+    with pytest.raises(RawFileError, match="is no name of a raw file: it leads out of"):
+        path_below(folder.dataset.raw, name)
+    for fine in ("a.csv", "deep/a..b.csv", "..a.csv", "a/...csv"):
+        assert folder.dataset.raw in path_below(folder.dataset.raw, fine).parents
 
 
 def test_a_file_fits_in_the_scan_that_settles_the_dialect(folder):

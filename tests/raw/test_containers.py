@@ -114,6 +114,21 @@ def test_a_damaged_archive_is_refused(tmp_path, data, reason):
     assert not any((tmp_path / "scratch").glob("*"))
 
 
+def renamed_sheet(name):
+    """A spreadsheet of some kilobytes, however long the name of its sheet."""
+    with zipfile.ZipFile(io.BytesIO(sheets(AAAA=[[1]]))) as book:
+        members = {one: book.read(one).replace(b"AAAA", name) for one in book.namelist()}
+    return zipped(members, compression=zipfile.ZIP_DEFLATED)
+
+
+@pytest.mark.parametrize("asked", [{}, {"sheet": "another"}])
+def test_names_of_sheets_are_not_read_whole_however_long(tmp_path, asked):
+    assert texts(tmp_path, renamed_sheet(b"A" * 60_000)) == ["1"]
+    with pytest.raises(DialectError, match="its sheets have names of more than 64 KB") as caught:
+        opened(tmp_path, renamed_sheet(b"A" * 70_000), **asked)
+    assert caught.value.reason == "damaged_archive"
+
+
 def test_a_zip_under_a_password_is_refused(tmp_path):
     data = bytearray(PACKED["zip"])
     data[6] |= 1  # the flag of the member, and in the directory

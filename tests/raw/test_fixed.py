@@ -99,10 +99,12 @@ def test_a_file_that_somebody_edited_wrongly_is_named(dataset):
     (dataset.raw / "a.csv").write_text(COMMAS)
     path = dataset.stage("10_parsed") / "dialect.json"
     path.parent.mkdir()
-    path.write_text('{"format": "cvs"}')
-
-    with pytest.raises(RawFileError, match=r"dialect\.json cannot be read: format: .*; correct it"):
-        scanned(dataset)
+    for text, told in (('{"format": "cvs"}', "format: .*"), ("[" * 100_000, "it is nested .*")):
+        path.write_text(text)
+        with pytest.raises(
+            RawFileError, match=rf"dialect\.json cannot be read: {told}; correct it"
+        ):
+            scanned(dataset)
 
 
 def test_runs_at_the_same_time_settle_one_dialect(dataset):

@@ -90,7 +90,16 @@ def test_what_is_replaced_while_it_is_loaded_does_not_count_as_loaded(tmp_path):
     assert read_record(one.output).days[DAY] != load_digest(one.folder, DAY, "how")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"days": {"soon": "x"}, "targets": []}', "\0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", "\0", "[" * 100_000),
+        '{"days": {"soon": "x"}, "targets": []}',
+        '{"days": {}, "targets": [5]}',
+        '{"days": {}, "targets": ["a\\u0000b"]}',
+        '{"days": {"2026-01-25": {}}, "targets": []}',
+    ],
+)
 def test_a_damaged_record_counts_as_nothing_loaded(tmp_path, text):
     (tmp_path / "loaded.json").write_text(text)
 

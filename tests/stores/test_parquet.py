@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 
 import polars as pl
@@ -23,6 +23,11 @@ from procezo_assets.stores.parquet import (
 DAY = date(2026, 1, 25)
 A, B, C = (PartKey(device, "bio") for device in "abc")
 MADE = Provenance("valvo", "clean", "clean", "1", "cafe", "f00d", 1)
+COUNTS = {
+    **dict.fromkeys(("rows_in", "rows_out", "values_in", "values_out"), 1),
+    **{name: {"why": 1} for name in ("rows_removed", "rows_added")},
+    **{name: {"why": {"m0": 1}} for name in ("values_removed", "values_added")},
+}
 
 
 def frame(*values):
@@ -69,7 +74,7 @@ def test_a_column_device_of_a_treatment_is_not_the_device(tmp_path):
 
 
 def test_the_footer_says_what_a_file_was_made_from(tmp_path):
-    made = replace(MADE, fit="beef", counts={"rows_in": 1})
+    made = replace(MADE, fit="beef", counts=COUNTS)
     (written,) = write(tmp_path, {A: frame(1)}, made).values()
 
     assert read_provenance(written.path) == made
@@ -81,7 +86,7 @@ def test_the_footer_says_what_a_file_was_made_from(tmp_path):
         "version": "1",
         "parameters": "cafe",
         "input": "f00d",
-        "counts": {"rows_in": 1},
+        "counts": COUNTS,
         "parts": 1,
         "fit": "beef",
     }
@@ -170,3 +175,29 @@ def test_long_names_of_devices_fit(tmp_path):
     write(tmp_path, {key: frame(1)})
 
     assert list(part_files(tmp_path, DAY)) == [key]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "[" * 100_000,
+        "[1]",
+        {"fit": [1]},
+        {"parts": "many"},
+        {"input": {}},
+        {"unknown": 1},
+        {"counts": [1]},
+        {"counts": {"rows_in": "x"}},
+        {"counts": {**COUNTS, "values_removed": {"why": 1}}},
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_footer_of_another_shape_is_none_of_ours(tmp_path, damage):
+    made = replace(MADE, counts=COUNTS)
+    write(tmp_path, {A: frame(1)}, made)
+    (path,) = part_files(tmp_path, DAY).values()
+    assert read_provenance(path) == made
+    footer = damage if isinstance(damage, str) else json.dumps({**asdict(made), **damage})
+    pl.read_parquet(path).write_parquet(path, metadata={"procezo": footer})
+
+    assert read_provenance(path) is None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
+from procezo_assets.errors import FitError
 from procezo_assets.ledger import Ledger
 from procezo_assets.treatments.model import PartAbout
 from procezo_assets.treatments.normalize import NormalizeParameters, fit_ranges, normalize
@@ -225,3 +226,19 @@ def test_values_are_accounted_for_and_within_0_and_1(past, values, method):
     after, _ = normalized(frame_of(a=pl.Series(values, dtype=pl.Float64)), fit, method=method)
 
     assert after["a"].drop_nulls().is_between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        {},
+        {"devices": [1]},
+        {"devices": {"pil-90": [1]}},
+        {"devices": {"pil-90": {"a": {"low": 1}}}},
+    ],
+)
+def test_a_fit_of_another_shape_is_told_of(fit):
+    with pytest.raises(
+        FitError, match="no ranges of the columns of pil-90; fit again with --refit"
+    ):
+        normalized(frame_of(a=[1, 2]), fit)
