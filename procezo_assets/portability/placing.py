@@ -6,7 +6,6 @@ import filecmp
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import count
 from pathlib import Path
 
 from procezo_assets.datasets import Home
@@ -97,10 +96,10 @@ def _is_taken(path: Path) -> bool:
 
 def _kept_name(path: Path) -> Path | None:
     """Where a file is kept that is replaced; None where it is kept already."""
-    for number in count(1):
-        kept = path.with_name(f"{path.name}.bak" if number == 1 else f"{path.name}.{number}.bak")
-        if not _is_taken(kept):
-            return kept
+    kept, number = path.with_name(f"{path.name}.bak"), 1
+    while _is_taken(kept):
         if kept.is_file() and filecmp.cmp(kept, path, shallow=False):
             return None
-    raise AssertionError("there is no last number")
+        number += 1
+        kept = path.with_name(f"{path.name}.{number}.bak")
+    return kept
