@@ -131,6 +131,11 @@ def schema_name(flow: str) -> str:
     return identifier(flow)
 
 
+def is_identifier(name: str) -> bool:
+    """Tell whether a text can be a name at all; quoting carries any but the empty and NUL."""
+    return bool(name) and "\0" not in name
+
+
 def quote_identifier(*names: str) -> str:
     """Quote a name, or a path of names (catalog, schema, table), for use in SQL.
 
@@ -138,7 +143,7 @@ def quote_identifier(*names: str) -> str:
         StoreError: Where a name is empty or has a NUL, which no quoting can carry.
     """
     for name in names:
-        if not name or "\0" in name:
+        if not is_identifier(name):
             raise StoreError(f"{name!r} cannot be a name in DuckDB", "rename it")
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
 

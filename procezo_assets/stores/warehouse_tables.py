@@ -55,7 +55,8 @@ def load(
 ) -> list[Loaded]:
     """Replace the rows of the given datasets and days by those of their partition files.
 
-    One transaction holds for all of them; a day whose files cannot be read keeps the rows it had.
+    One transaction holds for all of them; a day whose files cannot be read, or have columns that
+    DuckDB cannot hold, keeps the rows it had.
 
     Args:
         inputs: What to load: datasets of one flow and one input stage.
@@ -123,10 +124,12 @@ class _Loading:
         ]
         failed = unreadable_days(self.connection, parts)
         parts = [part for part in parts if (part.dataset, part.day) not in failed]
-        batches = batches_of(
+        batches, refused = batches_of(
             self.connection,
             [(self._table_name(part.key.domain, part.key.window), part) for part in parts],
         )
+        failed |= refused
+        parts = [part for part in parts if (part.dataset, part.day) not in failed]
         with transaction(self.connection):
             self._make_schema()
             self._make_tables(parts, batches)
