@@ -24,7 +24,9 @@ from procezo_assets.stores.seen_parts import (
 )
 from procezo_assets.stores.warehouse import (
     BUSY_WAIT_S,
+    MADE_BY,
     connect_for_loading,
+    parse_comment,
     quote_identifier,
     quote_literal,
     schema_name,
@@ -38,7 +40,7 @@ from procezo_assets.stores.warehouse_files import (
     unreadable_days,
     wider,
 )
-from procezo_assets.stores.warehouse_views import MADE_BY, refresh_views
+from procezo_assets.stores.warehouse_views import refresh_views
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -356,15 +358,6 @@ class _Loading:
 
 
 _Range = tuple[datetime, datetime]
-
-
-def parse_comment(comment: str | None) -> dict[str, str | None] | None:
-    """Read what a comment says about a table or view of ours; None for somebody else's."""
-    try:
-        about = json.loads(comment or "")
-    except ValueError:
-        return None
-    return about if isinstance(about, dict) and about.get("made_by") == MADE_BY else None
 
 
 def _about(stage: str, domain: str, window: str | None) -> dict[str, str | None]:

@@ -9,23 +9,21 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from procezo_assets.datasets import Home
 from procezo_assets.stores.loads import StageInput
 from procezo_assets.stores.warehouse import (
+    MADE_BY,
     first_line,
     glob_of,
+    parse_comment,
     quote_identifier,
     quote_literal,
     schema_name,
     transaction,
 )
-
-MADE_BY = "procezo"
-"""Marks, in their comments, the tables and views that may be changed and dropped."""
 
 _STAGE_FOLDER = re.compile(r"\d+_(?P<stage>.+)")
 _WINDOWED = re.compile(r"__\d{4}-\d{2}-\d{2}__[^/]+\.parquet")
@@ -102,7 +100,7 @@ class _Views:
         return {
             dataset
             for comment in self.comments.values()
-            for dataset in _about(comment).get("datasets", ())
+            for dataset in (parse_comment(comment) or {}).get("datasets", ())
         }
 
     def make(self, name: str, source: _Source, folders: Mapping[str, Path]) -> Iterator[str]:
@@ -123,7 +121,7 @@ class _Views:
         existing = next((v for v in self.comments if v.casefold() == name.casefold()), None)
         if existing is not None and self.comments[existing] == comment:
             return
-        if existing is not None and not _about(self.comments[existing]):
+        if existing is not None and parse_comment(self.comments[existing]) is None:
             yield f"view {self.schema}.{existing} is somebody else's and was left as it is"
             return
         path = quote_identifier(self.catalog, self.schema, name)
@@ -137,8 +135,8 @@ class _Views:
     def drop_dead(self, alive: Mapping[_Source, str]) -> None:
         """Drop our views of stages without files, and those that go by another name now."""
         for name, comment in self.comments.items():
-            about = _about(comment)
-            if not about:
+            about = parse_comment(comment)
+            if about is None:
                 continue
             source = _Source(about.get("folder", ""), about.get("domain", ""))
             if alive.get(source, "").casefold() != name.casefold():
@@ -199,11 +197,3 @@ def _select(dataset: str, folder: Path, *, windowed: bool) -> str:
 
 def _first_file(domain_folder: Path) -> Path | None:
     return next(domain_folder.glob("day=*/*.parquet"), None)
-
-
-def _about(comment: str) -> dict[str, Any]:
-    try:
-        about = json.loads(comment)
-    except ValueError:
-        return {}
-    return about if isinstance(about, dict) and about.get("made_by") == MADE_BY else {}

@@ -309,7 +309,7 @@ class _Plan:
             origin=self.origin,
             units=rows.units,
         )
-        return {f"public.{table}": count for table, count in loaded.items()}
+        return {f"{postgres.WIDE_SCHEMA}.{table}": count for table, count in loaded.items()}
 
     def tidy_table(self, key: PartKey) -> str:
         from procezo_assets.stores.postgres_names import plain  # noqa: PLC0415 - heavy
