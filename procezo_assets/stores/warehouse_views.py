@@ -55,18 +55,33 @@ def refresh_views(
         domains: The domains to make views of; all where empty.
 
     Returns:
-        A sentence on each view that could not be made.
+        A sentence on each view that could not be made, or on what kept all from being looked after.
     """
+    warnings: list[str] = []
+    try:
+        for warning in _refreshed(connection, inputs, domains=domains):
+            warnings.append(warning)  # noqa: PERF402 - those before an error are kept
+    except (duckdb.Error, OSError) as error:  # the rows are there by now, and stay
+        problem = first_line(error) if isinstance(error, duckdb.Error) else str(error)
+        schema = schema_name(inputs[0].flow)
+        warnings.append(f"the views of schema {schema} could not be kept up to date: {problem}")
+    return tuple(warnings)
+
+
+def _refreshed(
+    connection: duckdb.DuckDBPyConnection,
+    inputs: Sequence[StageInput],
+    *,
+    domains: Collection[str],
+) -> Iterator[str]:
     views = _Views(connection, inputs[0].home, schema_name(inputs[0].flow))
     datasets = sorted({one.dataset for one in inputs} | views.datasets())
     sources = dict(_sources(inputs[0].home, datasets))
     names = _names(sources)
-    warnings: list[str] = []
     for source, name in names.items():
         if source.folder != inputs[0].folder.name and (not domains or source.domain in domains):
-            warnings.extend(views.make(name, source, sources[source]))
-    views.drop_dead(names)
-    return tuple(warnings)
+            yield from views.make(name, source, sources[source])
+    views.drop_dead(names.values())
 
 
 class _Views:
@@ -132,14 +147,11 @@ class _Views:
         except duckdb.Error as error:
             yield f"view {self.schema}.{name} could not be made: {first_line(error)}"
 
-    def drop_dead(self, alive: Mapping[_Source, str]) -> None:
-        """Drop our views of stages without files, and those that go by another name now."""
+    def drop_dead(self, alive: Iterable[str]) -> None:
+        """Drop our views that are none of the names of now."""
+        names = {name.casefold() for name in alive}
         for name, comment in self.comments.items():
-            about = parse_comment(comment)
-            if about is None:
-                continue
-            source = _Source(about.get("folder", ""), about.get("domain", ""))
-            if alive.get(source, "").casefold() != name.casefold():
+            if parse_comment(comment) is not None and name.casefold() not in names:
                 self.connection.execute(
                     f"DROP VIEW {quote_identifier(self.catalog, self.schema, name)}"
                 )
