@@ -8,13 +8,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from procezo_assets.datasets import Dataset, PartKey, part_files, stage_days
+from procezo_assets.datasets import Dataset, PartKey, StoredFile, part_files, stage_days
 from procezo_assets.errors import FitError, RawFileError
 from procezo_assets.fits import current_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.parameters import parameters_hash
 from procezo_assets.raw.source import RawSource
-from procezo_assets.stored_stages import Files, Footer, FooterReader, StageListing
+from procezo_assets.stored_stages import Files, Footer, FooterReader, KeptFooters, StageListing
 from procezo_assets.stores.loads import load_digest, read_record
 from procezo_assets.stores.parquet import Provenance, file_sha256, read_provenance
 from procezo_assets.treatments.model import load_identity
@@ -48,6 +48,7 @@ def stale_partitions(
     run_params: Mapping[str, Any] | None = None,
     read: bool = True,
     listing: StageListing | None = None,
+    kept: KeptFooters | None = None,
 ) -> list[Stale]:
     """List what is missing or stale, day by day, each stage in the order of the flow.
 
@@ -63,6 +64,7 @@ def stale_partitions(
         read: Whether the lines of days are read whose raw files have changed, to learn whether
             their rows have; else they count as stale.
         listing: The files of stages, where they have been listed.
+        kept: Keeps what was read of them, where there is no `source` to do so.
     """
     days = sorted(days)
     listing = listing or StageListing(whole=False)
@@ -72,7 +74,9 @@ def stale_partitions(
             dataset,
             stage,
             run_params,
-            footers=FooterReader(stage.name, days, source, inputs=stage.treatment.kind == "source"),
+            footers=FooterReader(
+                stage.name, days, source or kept, inputs=stage.treatment.kind == "source"
+            ),
         )
         for stage in stages
     ]
@@ -202,7 +206,7 @@ class _StageCheck:
         if self.stage.treatment.kind == "load":
             return self._load_reason(day)
         files = listing.of(self._folder, day)
-        footers = self.footers.read(day, files)
+        footers = self.footers.read(day, files, listing.identity(self._folder, day))
         is_source = self.stage.treatment.kind == "source"
         if (
             is_source
@@ -217,7 +221,7 @@ class _StageCheck:
                 return "file missing"
         if is_source:
             return self._compare_lines(footers, source, day, read=read)
-        return self._compare_inputs(files, listing.of(self._input, day))
+        return self._compare_inputs(footers, day, listing)
 
     def _load_reason(self, day: date) -> str | None:
         known = self._record.days.get(day)
@@ -266,26 +270,63 @@ class _StageCheck:
             return "raw files cannot be read" if source.unreadable else None
         return "raw lines changed"
 
-    def _compare_inputs(self, files: Files, inputs: Files) -> str | None:
+    def _compare_inputs(
+        self, footers: Mapping[PartKey, Footer | None], day: date, listing: StageListing
+    ) -> str | None:
+        files, inputs = listing.of(self._folder, day), listing.of(self._input, day)
         if not files:
             return "missing" if inputs else None
-        if self.stage.treatment.kind == "folder":
-            newest = max((file.mtime_ns for file in inputs.values()), default=0)
-            oldest = min(file.mtime_ns for file in files.values())
-            return "input changed" if newest > oldest else None
-        sources = {(key.device, key.domain): file for key, file in inputs.items()}
-        for key, file in files.items():
-            source = sources.get((key.device, key.domain)) or inputs.get(key)
-            if source is None:
-                return "input is gone"
-            # an input that is older than what was made of it has not changed since
-            if source.mtime_ns <= file.mtime_ns:
-                continue
-            made_of = read_provenance(Path(file.path))
-            if made_of is None or made_of.input != file_sha256(Path(inputs.get(key, source).path)):
-                return "input changed"
-        made = {(key.device, key.domain) for key in files}
-        newest = max(file.mtime_ns for file in files.values())
-        # a part without a result may have been left out on purpose, unless it came later
-        added = (file for key, file in sources.items() if key not in made)
-        return "input changed" if any(file.mtime_ns > newest for file in added) else None
+        identity = listing.identity(self._input, day)
+        before = self.footers.made_of(day)
+        if before == identity:
+            return None
+        reason = (
+            _compare_all(files, inputs, replaced=bool(before))
+            if self.stage.treatment.kind == "folder"
+            else _compare_parts(footers, files, inputs, replaced=bool(before))
+        )
+        if reason is None:
+            self.footers.learn_made_of(day, inputs, identity)
+        return reason
+
+
+def _compare_all(files: Files, inputs: Files, *, replaced: bool) -> str | None:
+    """Compare the files of a treatment that mixes what it is given."""
+    oldest = min(file.mtime_ns for file in files.values())
+    later = any(file.mtime_ns > oldest for file in inputs.values())
+    return "input changed" if replaced or later else None
+
+
+def _compare_parts(
+    footers: Mapping[PartKey, Footer | None], files: Files, inputs: Files, *, replaced: bool
+) -> str | None:
+    """Compare files with those of their device and domain, by content: clocks may go back."""
+    made = {(key.device, key.domain) for key in files}
+    digests: dict[tuple[str, str], set[str]] = {part: set() for part in made}
+    left_out: list[StoredFile] = []
+    for key, file in inputs.items():
+        part = (key.device, key.domain)
+        if part not in made:
+            left_out.append(file)
+            continue
+        try:
+            digests[part].add(file_sha256(Path(file.path)))
+        except OSError:
+            return "input cannot be read"
+    for key, footer in footers.items():
+        found = digests[key.device, key.domain]
+        if not found:
+            return "input is gone"
+        if _made_of(footer, files[key]) not in found:
+            return "input changed"
+    # a part without a result may have been left out on purpose, unless it came later
+    newest = max(file.mtime_ns for file in files.values())
+    later = replaced or any(file.mtime_ns > newest for file in left_out)
+    return "input changed" if left_out and later else None
+
+
+def _made_of(footer: Footer | None, file: StoredFile) -> str | None:
+    if footer is not None and footer.input:
+        return footer.input
+    found = read_provenance(Path(file.path))
+    return found.input if found is not None else None

@@ -161,6 +161,7 @@ class Planner:
             source=source,
             run_params=self.params,
             listing=listing,
+            kept=source or raw_source(self.flow, self.dataset, self.params, keep=not self.dry),
         )
         stale += [
             Stale(stage.name, day, "to be fitted again")

@@ -25,7 +25,7 @@ _SURE_AFTER_NS = 2_000_000_000
 
 
 class Footer(NamedTuple):
-    """What tells whether a file would be made anew; as of `Provenance`."""
+    """What tells whether a file would be made anew; as of `Provenance`. `input` may be left out."""
 
     treatment: str
     version: str
@@ -56,6 +56,7 @@ class StageListing:
     def __init__(self, *, whole: bool) -> None:
         self._whole = whole
         self._stages: dict[Path, dict[date, dict[PartKey, StoredFile]]] = {}
+        self._identities: dict[tuple[Path, date], str] = {}
 
     def of(self, folder: Path, day: date) -> Files:
         """The files of a partition."""
@@ -66,6 +67,14 @@ class StageListing:
             known.clear()  # days are looked at in their order, each once
             known[day] = stored_files(folder, day)
         return known[day]
+
+    def identity(self, folder: Path, day: date) -> str:
+        """What is another where a file of a partition is."""
+        if (folder, day) not in self._identities:
+            described = [(*key, *file[1:]) for key, file in self.of(folder, day).items()]
+            digest = hashlib.sha256(repr(described).encode()).hexdigest()
+            self._identities[folder, day] = digest
+        return self._identities[folder, day]
 
     def days(self, folder: Path) -> Mapping[date, Files]:
         """The files of all partitions of a stage, by day; of one that is listed whole."""
@@ -81,8 +90,8 @@ class FooterReader:
         stage: The stage's name.
         days: The days that will be asked for.
         kept: Keeps what they say; None reads them each time.
-        inputs: Whether `input` is wanted of all of them. It makes each footer another one, which
-            takes ten times as long to recall.
+        inputs: Whether `input` is wanted of those that are recalled. It makes each footer another
+            one, which takes ten times as long.
     """
 
     def __init__(
@@ -95,26 +104,48 @@ class FooterReader:
         self._learned: dict[date, tuple[str, list[Any]]] = {}
         self._sure_before = time.time_ns() - _SURE_AFTER_NS
 
-    def read(self, day: date, files: Files) -> dict[PartKey, Footer | None]:
-        """The footers of a partition's files; None of what is not ours or is damaged."""
+    def read(self, day: date, files: Files, identity: str) -> dict[PartKey, Footer | None]:
+        """The footers of a partition's files; None of what is not ours or is damaged.
+
+        Args:
+            day: The partition's day.
+            files: Its files.
+            identity: Theirs, as of `StageListing`.
+        """
         if not files:
             return {}
-        identity = _identity(files)
         known, content = self._known.get(day, ("", []))
         if known == identity:
             footers = [Footer(*said) for said in content[0]]
             if len(footers) == 1:
                 return dict.fromkeys(files, footers[0])
             return {key: footers[which] for key, which in zip(files, content[1], strict=True)}
-        found = {key: self._read(file) for key, file in files.items()}
+        self._known.pop(day, None)
+        found = {key: _footer(file) for key, file in files.items()}
         # what cannot be read now may be another time
-        if None not in found.values() and all(
-            file.ctime_ns < self._sure_before for file in files.values()
-        ):
-            different = list(dict.fromkeys(found.values()))
-            which = [different.index(footer) for footer in found.values()]
-            self._learned[day] = (identity, [different, which if len(different) > 1 else None])
+        if None not in found.values() and self._stay(files):
+            said = [
+                footer if self._inputs or footer is None else footer._replace(input="")
+                for footer in found.values()
+            ]
+            different = list(dict.fromkeys(said))
+            which = [different.index(footer) for footer in said]
+            self._learn(day, identity, [different, which if len(different) > 1 else None])
         return found
+
+    def made_of(self, day: date) -> str:
+        """The identity of the inputs that files are known to be made of, once their day is read.
+
+        Empty where that is not known.
+        """
+        _, (_, _, *inputs) = self._known.get(day, ("", [None, None]))
+        return inputs[0] if inputs else ""
+
+    def learn_made_of(self, day: date, inputs: Files, identity: str) -> None:
+        """Keep of which inputs the files of a day are made, where both can be told again."""
+        if day in self._known and self._stay(inputs):
+            files, content = self._known[day]
+            self._learn(day, files, [*content[:2], identity])
 
     def keep(self) -> None:
         """Keep what was read, if that can be; it is only read again otherwise."""
@@ -123,15 +154,17 @@ class FooterReader:
                 self._kept.store_footers(self._stage, self._learned)
             self._learned = {}
 
-    def _read(self, file: StoredFile) -> Footer | None:
-        found = read_provenance(Path(file.path))
-        if found is None:
-            return None
-        made_by = (found.treatment, found.version, found.parameters, found.parts, found.fit)
-        return Footer(*made_by, found.input) if self._inputs else Footer(*made_by)
+    def _learn(self, day: date, files: str, content: list[Any]) -> None:
+        self._known[day] = self._learned[day] = (files, content)
+
+    def _stay(self, files: Files) -> bool:
+        return all(file.ctime_ns < self._sure_before for file in files.values())
 
 
-def _identity(files: Files) -> str:
-    return hashlib.sha256(
-        repr([(*key, *file[1:]) for key, file in files.items()]).encode()
-    ).hexdigest()
+def _footer(file: StoredFile) -> Footer | None:
+    found = read_provenance(Path(file.path))
+    if found is None:
+        return None
+    return Footer(
+        found.treatment, found.version, found.parameters, found.parts, found.fit, found.input
+    )

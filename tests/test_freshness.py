@@ -8,7 +8,7 @@ import shutil
 import pytest
 from small_home import CLEAN, DAYS, DUCKDB, NORMALIZE, PARSE, RESAMPLE, SmallHome
 
-from procezo_assets import stored_stages
+from procezo_assets import freshness, stored_stages
 from procezo_assets.freshness import known_days, stale_partitions
 from procezo_assets.raw.gone import GONE_FILE
 from procezo_assets.runs import Work, raw_source, run
@@ -96,8 +96,24 @@ def test_each_footer_is_read_once_while_its_file_stays_as_it_is(home, read, monk
     times = (changed.stat().st_atime_ns, changed.stat().st_mtime_ns)
     changed.write_bytes(b"x" * changed.stat().st_size)
     os.utime(changed, ns=times)  # the same size and time
-    assert stale(home) == {("clean", DAYS[0].day, "unreadable")}
+    assert stale(home) == {("clean", 20, "unreadable"), ("resampled", 20, "input changed")}
     assert read == parts(home, "20_clean", DAYS[0])
+
+
+def test_what_was_read_is_kept_where_raw_lines_are_not_compared(home, read, monkeypatch):
+    monkeypatch.setattr(stored_stages, "_SURE_AFTER_NS", 0)
+    flow, dataset = home.flow(), home.home.dataset("DS-1")
+
+    def unlike():
+        kept = raw_source(flow, dataset)
+        return stale_partitions(flow, dataset, flow.stages, DAYS[:2], kept=kept)
+
+    assert unlike() == []
+    assert read
+    read.clear()
+
+    assert unlike() == []
+    assert read == []
 
 
 def test_footers_of_files_that_may_change_unnoticed_are_read_again(home, read, monkeypatch):
@@ -172,6 +188,60 @@ def test_a_changed_input_is_seen_by_the_next_stage(home):
     flow, dataset = home.flow(), home.home.dataset("DS-1")
     list(run(Work(flow, flow.stages[:1], {dataset: DAYS[1:2]})))
     assert stale(home) == {("clean", 21, "input changed")}
+
+
+def made_with_the_clock_behind(home, day):
+    """Make the first stage alone, by a clock that was set back by an hour."""
+    flow, dataset = home.flow(), home.home.dataset("DS-1")
+    list(run(Work(flow, flow.stages[:1], {dataset: [day]})))
+    for path in parts(home, "10_parsed", day):
+        before = path.stat().st_mtime - 3600
+        os.utime(path, (before, before))
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_a_changed_input_is_seen_whatever_the_clock_said(home, looked_at, monkeypatch):
+    monkeypatch.setattr(stored_stages, "_SURE_AFTER_NS", 0)
+    if looked_at:
+        assert stale(home) == set()
+    home.write_raw(DAYS[1], lines=31)
+    made_with_the_clock_behind(home, DAYS[1])
+    assert stale(home) == {("clean", 21, "input changed")}
+    assert stale(home, raw=False) == {("clean", 21, "input changed")}
+
+
+def test_a_device_that_came_to_known_inputs_is_seen_whatever_the_clock_said(home, monkeypatch):
+    monkeypatch.setattr(stored_stages, "_SURE_AFTER_NS", 0)
+    assert stale(home) == set()
+    home.write_raw(DAYS[1], device="pil-98")
+    made_with_the_clock_behind(home, DAYS[1])
+    assert stale(home) == {("clean", 21, "input changed")}
+
+
+def test_each_input_is_hashed_once_while_it_stays_as_it_is(home, monkeypatch):
+    monkeypatch.setattr(stored_stages, "_SURE_AFTER_NS", 0)
+    hashed = []
+    file_sha256 = freshness.file_sha256
+    monkeypatch.setattr(
+        freshness, "file_sha256", lambda path: hashed.append(path) or file_sha256(path)
+    )
+    assert stale(home) == set()
+    inputs = {"10_parsed", "20_clean", "25_resampled"}
+    assert {path.parts[-4] for path in hashed} == inputs
+    hashed.clear()
+
+    assert stale(home) == set()
+    assert hashed == []
+
+    touched = parts(home, "20_clean", DAYS[0])
+    for path in touched:
+        os.utime(path)
+    assert stale(home) == set()
+    assert set(hashed) == {*touched, *parts(home, "10_parsed", DAYS[0])}
+    hashed.clear()
+
+    assert stale(home) == set()
+    assert hashed == []
 
 
 def test_an_input_written_anew_with_the_same_bytes_changes_nothing(home):

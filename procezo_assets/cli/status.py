@@ -90,6 +90,7 @@ def _rows(home: Home, flow: Flow, name: str) -> list[dict[str, Any]]:
         source=None if unread else source,
         read=False,
         listing=listing,
+        kept=source,
     )
     for one in found:
         reasons = stale.setdefault(one.stage, {})

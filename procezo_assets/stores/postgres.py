@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Cursor
 
 TIDY_KEY = ("dataset", "device", "ts")
-_WIDE_SCHEMA = "public"
+WIDE_SCHEMA = "public"
 
 
 def replace_tidy(
@@ -143,17 +143,17 @@ def replace_wide(
     derived: dict[Table, Collection[str]] = {}
     for name in {*tables, *owned}:
         check_name(name, "table")
-        derived[Table(_WIDE_SCHEMA, name)] = owned.get(name, ())
+        derived[Table(WIDE_SCHEMA, name)] = owned.get(name, ())
     for name, frame in tables.items():
-        table = Table(_WIDE_SCHEMA, name)
+        table = Table(WIDE_SCHEMA, name)
         frames[table] = with_table_types(frame, table)
         _refuse_repeated(frames[table], ["ts"], table)
     nothing = pl.DataFrame(schema={"ts": pl.Datetime("us", "UTC")})
 
     def work(cursor: Cursor) -> dict[str, int]:
-        take_turns(cursor, _WIDE_SCHEMA)  # one turn for all tables, as in the other layout
+        take_turns(cursor, WIDE_SCHEMA)  # one turn for all tables, as in the other layout
         rows: dict[str, int] = {}
-        known = tables_of(cursor, _WIDE_SCHEMA, dataset, origin)
+        known = tables_of(cursor, WIDE_SCHEMA, dataset, origin)
         for table in sorted({*derived, *known}, key=str):
             frame = frames.get(table, nothing)
             if frame.width == 1 and not columns_of(cursor, table):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import polars as pl
@@ -55,24 +56,80 @@ def wide_table(template: str, values: Mapping[str, str | None]) -> str:
     return plain(template.format_map(values)).upper()
 
 
+def check_wide_tables(
+    template: str,
+    datasets: Iterable[str],
+    tables: Iterable[tuple[str, tuple[str, str | None]]],
+) -> None:
+    """Refuse tables in which rows of two datasets or windows would take each other's place.
+
+    Args:
+        template: What names the tables.
+        datasets: The datasets that are loaded.
+        tables: The name of each table, with a dataset and window that it is to hold.
+
+    Raises:
+        ParameterError: Naming both.
+    """
+    several = sorted(set(datasets))
+    if "experience" not in template_fields(template) and len(several) > 1:
+        raise ParameterError(
+            f"table_template '{template}' gives the datasets {', '.join(several)} one table",
+            "put {experience} into it",
+        )
+    owners: dict[str, tuple[str, str | None]] = {}
+    for table, owner in tables:
+        other = owners.setdefault(table, owner)
+        if other != owner:
+            raise ParameterError(
+                f"table_template '{template}' gives {_told(other)} and {_told(owner)} "
+                f"the one table {table}",
+                "choose one with aggregations, or put {aggregation} into it"
+                if other[0] == owner[0]
+                else "rename one of the datasets, or use layout: tidy",
+            )
+
+
+def _told(owner: tuple[str, str | None]) -> str:
+    return " ".join(part for part in owner if part)
+
+
 def wide_column(device: str, column: str) -> str:
     """Name a wide table's column: `<device>__<column>`."""
     return f"{re.sub(r'[^A-Za-z0-9]', '_', device)}__{column}"
 
 
-def check_wide_devices(devices: Iterable[str]) -> None:
-    """Refuse devices that a wide table could not tell apart.
+def column_owners(days: Iterable[Iterable[str]]) -> dict[str, str]:
+    """Tell which device has the columns of a wide table that several would have.
+
+    It is the one with the most days, of these the earliest: a stray one takes nothing from others.
+
+    Args:
+        days: The devices of each day, the days in their order.
+
+    Returns:
+        The device by the beginning of its columns' names.
+    """
+    counts = Counter(device for devices in days for device in devices)
+    return {wide_column(device, ""): device for device, _ in reversed(counts.most_common())}
+
+
+def check_wide_devices(devices: Iterable[str], owners: Mapping[str, str]) -> None:
+    """Refuse a device whose columns in a wide table are another one's.
+
+    Args:
+        devices: The devices of a day.
+        owners: Who has the columns, as of `column_owners`.
 
     Raises:
         DayRefusedError: Naming both.
     """
-    taken: dict[str, str] = {}
-    for device in devices:
-        other = taken.setdefault(wide_column(device, ""), device)
-        if other != device:
+    for device in sorted(devices):
+        prefix = wide_column(device, "")
+        if (owner := owners.get(prefix, device)) != device:
             raise DayRefusedError(
-                f"the devices '{other}' and '{device}' would share the columns "
-                f"'{wide_column(device, '…')}' of a wide table",
+                f"the devices '{owner}' and '{device}' would share the columns '{prefix}…' of a "
+                f"wide table, which are those of '{owner}'",
                 'use layout: "tidy", or load one of them with devices in sources',
             )
 
@@ -91,8 +148,6 @@ def wide_frame(parts: Iterable[tuple[str, str, pl.DataFrame]]) -> pl.DataFrame:
     """
     renamed: list[pl.DataFrame] = []
     taken: dict[str, str] = {}
-    parts = list(parts)
-    check_wide_devices(device for device, _, _ in parts)
     for device, domain, frame in parts:
         if frame["ts"].is_duplicated().any():
             raise DayRefusedError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from procezo_assets.stores.postgres import tidy_tables_of
+from procezo_assets.stores.postgres import WIDE_SCHEMA, tidy_tables_of
 from procezo_assets.stores.postgres_connection import in_transaction
 from procezo_assets.stores.postgres_memory import read_memory, tables_of
 from procezo_assets.stores.postgres_tables import (
@@ -19,8 +19,6 @@ from procezo_assets.stores.postgres_tables import (
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Cursor
-
-_WIDE_SCHEMA = "public"
 
 
 def tidy_rows(url: str, *, schema: str, dataset: str, origin: str) -> dict[str, int]:
@@ -82,7 +80,7 @@ def wide_rows(url: str, *, dataset: str, origin: str) -> dict[str, int]:
             str(table): int(
                 query(cursor, "SELECT count(*) FROM {}.{}", table.schema, table.name)[0][0]
             )
-            for table in tables_of(cursor, _WIDE_SCHEMA, dataset, origin)
+            for table in tables_of(cursor, WIDE_SCHEMA, dataset, origin)
         }
 
     return in_transaction(url, work)
@@ -100,8 +98,8 @@ def delete_wide_rows(url: str, *, dataset: str, origin: str) -> None:
     """
 
     def work(cursor: Cursor) -> None:
-        take_turns(cursor, _WIDE_SCHEMA)
-        for table in tables_of(cursor, _WIDE_SCHEMA, dataset, origin):
+        take_turns(cursor, WIDE_SCHEMA)
+        for table in tables_of(cursor, WIDE_SCHEMA, dataset, origin):
             _clear_wide(cursor, table)
 
     in_transaction(url, work)

@@ -39,14 +39,18 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     if path.parent not in _looked_at:  # listing a folder of many files takes longer than a write
         _remove_abandoned(path.parent)
         _looked_at.add(path.parent)
-    temporary = temporary_name(path)
-    with temporary.open("xb") as held:
-        # who is killed lets go of it, so that it can be told from what is being written
-        fcntl.flock(held, fcntl.LOCK_EX)
-        try:
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
+    while True:
+        temporary = temporary_name(path)
+        with temporary.open("xb") as held:
+            # who is killed lets go of it, so that it can be told from what is being written
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if not temporary.exists():
+                continue  # another process took it for abandoned before it was locked
+            try:
+                yield temporary
+            finally:
+                temporary.unlink(missing_ok=True)
+            return
 
 
 @contextmanager

@@ -1,15 +1,17 @@
-"""The DuckDB file of a home: opening it, taking turns at it, and quoting for it.
+"""The DuckDB file of a home: opening it, taking turns at it, quoting for it, telling what is ours.
 
 What goes into it belongs to `warehouse_tables` and `warehouse_views`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from filelock import FileLock, Timeout
@@ -21,6 +23,9 @@ from procezo_assets.errors import StoreError, TransientStoreError
 
 BUSY_WAIT_S = 30.0
 """How long to wait, in seconds, for another program to close the file."""
+
+MADE_BY = "procezo"
+"""Marks, in their comments, the tables and views that may be changed and dropped."""
 
 MEMORY_LIMIT = "2GB"
 """What DuckDB may keep in memory while it loads; its own limit is most of the machine's."""
@@ -131,6 +136,11 @@ def schema_name(flow: str) -> str:
     return identifier(flow)
 
 
+def is_identifier(name: str) -> bool:
+    """Tell whether a text can be a name at all; quoting carries any but the empty and NUL."""
+    return bool(name) and "\0" not in name
+
+
 def quote_identifier(*names: str) -> str:
     """Quote a name, or a path of names (catalog, schema, table), for use in SQL.
 
@@ -138,7 +148,7 @@ def quote_identifier(*names: str) -> str:
         StoreError: Where a name is empty or has a NUL, which no quoting can carry.
     """
     for name in names:
-        if not name or "\0" in name:
+        if not is_identifier(name):
             raise StoreError(f"{name!r} cannot be a name in DuckDB", "rename it")
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
 
@@ -146,6 +156,15 @@ def quote_identifier(*names: str) -> str:
 def quote_literal(text: str) -> str:
     """Quote a text for statements that DuckDB cannot prepare (views and comments)."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def parse_comment(comment: str | None) -> dict[str, Any] | None:
+    """Read what a comment says about a table or view of ours; None for somebody else's."""
+    try:
+        about = json.loads(comment or "")
+    except ValueError:
+        return None
+    return about if isinstance(about, dict) and about.get("made_by") == MADE_BY else None
 
 
 def glob_of(path: Path) -> str:

@@ -13,10 +13,12 @@ import polars as pl
 
 from procezo_assets.datasets import PartKey
 from procezo_assets.errors import StoreError
-from procezo_assets.stores.warehouse import first_line, glob_of
+from procezo_assets.stores.warehouse import first_line, glob_of, is_identifier
 
 NO_TYPE = '"NULL"'
 """What DuckDB calls the type of a column that has nothing but nulls and no type of its own."""
+
+_RENAME = "rename it in the flow's parse step"
 
 _SIGNED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 _UNSIGNED = ("UTINYINT", "USMALLINT", "UINTEGER")
@@ -81,7 +83,7 @@ def unreadable_days(
 
 def batches_of(
     connection: duckdb.DuckDBPyConnection, parts: Sequence[tuple[str, PartFile]]
-) -> list[Batch]:
+) -> tuple[list[Batch], dict[tuple[str, date], str]]:
     """Group files by table, dataset and columns.
 
     Where only like is read with like, each column is cast straight from its file's type to its
@@ -91,11 +93,12 @@ def batches_of(
         connection: Any connection.
         parts: The files, each with the table it goes into.
 
-    Raises:
-        StoreError: Where a file has columns that DuckDB cannot tell apart.
+    Returns:
+        The groups; and the datasets' days that are in none, because a table cannot have the
+        columns of one of their files, with the reason.
     """
     if not parts:
-        return []
+        return [], {}
     signatures: dict[str, str] = dict(
         connection.execute(
             "SELECT file_name, md5(string_agg(concat_ws('|', name, type, num_children, "
@@ -104,17 +107,26 @@ def batches_of(
             [[glob_of(part.path) for _, part in parts]],
         ).fetchall()
     )
+    examples = {signatures[part.path.as_posix()]: part.path for _, part in parts}
+    names = {signature: _names(path) for signature, path in examples.items()}
+    problems = {signature: _problem(found) for signature, found in names.items()}
+    refused: dict[tuple[str, date], str] = {}
+    for _, part in parts:
+        if problem := problems[signatures[part.path.as_posix()]]:
+            refused[part.dataset, part.day] = str(StoreError(f"{part.path} has {problem}", _RENAME))
     groups: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
     for table, part in parts:
-        groups[table, part.dataset, signatures[part.path.as_posix()]].append(part.path)
-    columns: dict[str, dict[str, str]] = {}
-    batches = []
-    for (table, dataset, signature), paths in groups.items():
-        if signature not in columns:
-            columns[signature] = _columns(connection, paths[0])
-        files = [glob_of(path) for path in paths]
-        batches.append(Batch(table, dataset, files, columns[signature]))
-    return batches
+        if (part.dataset, part.day) not in refused:
+            groups[table, part.dataset, signatures[part.path.as_posix()]].append(part.path)
+    columns = {
+        signature: _columns(connection, examples[signature], names[signature])
+        for signature in {signature for _, _, signature in groups}
+    }
+    batches = [
+        Batch(table, dataset, [glob_of(path) for path in paths], columns[signature])
+        for (table, dataset, signature), paths in groups.items()
+    ]
+    return batches, refused
 
 
 def wider(one: str, other: str) -> str:
@@ -131,17 +143,26 @@ def wider(one: str, other: str) -> str:
     return "VARCHAR"
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
-    names = pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema().names()
+def _names(path: Path) -> list[str]:
+    return pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema().names()
+
+
+def _problem(names: Sequence[str]) -> str | None:
+    """What keeps columns from being those of one table; None where nothing does."""
     seen: dict[str, str] = {"dataset": "dataset"}
     for name in names:
+        if not is_identifier(name):
+            return f"a column {name!r}, which cannot be a name in DuckDB"
         if name.casefold() in seen:
-            raise StoreError(
-                f"{path} has a column '{name}' that DuckDB cannot tell from "
-                f"'{seen[name.casefold()]}'",
-                "rename one of them in the flow's parse step",
-            )
+            other = seen[name.casefold()]
+            return f"a column '{name}' that DuckDB cannot tell from '{other}'"
         seen[name.casefold()] = name
+    return None
+
+
+def _columns(
+    connection: duckdb.DuckDBPyConnection, path: Path, names: Sequence[str]
+) -> dict[str, str]:
     described = connection.execute(
         "DESCRIBE SELECT * FROM read_parquet(?, hive_partitioning = false)", [[glob_of(path)]]
     ).fetchall()

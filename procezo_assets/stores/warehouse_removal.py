@@ -11,10 +11,10 @@ from procezo_assets.stores.loads import StageInput
 from procezo_assets.stores.warehouse import (
     connect_for_loading,
     connect_readonly,
+    parse_comment,
     quote_identifier,
     transaction,
 )
-from procezo_assets.stores.warehouse_tables import parse_comment
 from procezo_assets.stores.warehouse_views import refresh_views
 
 Connection = duckdb.DuckDBPyConnection

@@ -24,7 +24,9 @@ from procezo_assets.stores.seen_parts import (
 )
 from procezo_assets.stores.warehouse import (
     BUSY_WAIT_S,
+    MADE_BY,
     connect_for_loading,
+    parse_comment,
     quote_identifier,
     quote_literal,
     schema_name,
@@ -38,7 +40,7 @@ from procezo_assets.stores.warehouse_files import (
     unreadable_days,
     wider,
 )
-from procezo_assets.stores.warehouse_views import MADE_BY, refresh_views
+from procezo_assets.stores.warehouse_views import refresh_views
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -55,7 +57,8 @@ def load(
 ) -> list[Loaded]:
     """Replace the rows of the given datasets and days by those of their partition files.
 
-    One transaction holds for all of them; a day whose files cannot be read keeps the rows it had.
+    One transaction holds for all of them; a day whose files cannot be read, or have columns that
+    DuckDB cannot hold, keeps the rows it had.
 
     Args:
         inputs: What to load: datasets of one flow and one input stage.
@@ -123,10 +126,12 @@ class _Loading:
         ]
         failed = unreadable_days(self.connection, parts)
         parts = [part for part in parts if (part.dataset, part.day) not in failed]
-        batches = batches_of(
+        batches, refused = batches_of(
             self.connection,
             [(self._table_name(part.key.domain, part.key.window), part) for part in parts],
         )
+        failed |= refused
+        parts = [part for part in parts if (part.dataset, part.day) not in failed]
         with transaction(self.connection):
             self._make_schema()
             self._make_tables(parts, batches)
@@ -353,15 +358,6 @@ class _Loading:
 
 
 _Range = tuple[datetime, datetime]
-
-
-def parse_comment(comment: str | None) -> dict[str, str | None] | None:
-    """Read what a comment says about a table or view of ours; None for somebody else's."""
-    try:
-        about = json.loads(comment or "")
-    except ValueError:
-        return None
-    return about if isinstance(about, dict) and about.get("made_by") == MADE_BY else None
 
 
 def _about(stage: str, domain: str, window: str | None) -> dict[str, str | None]:

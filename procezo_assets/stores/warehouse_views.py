@@ -9,23 +9,21 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from procezo_assets.datasets import Home
 from procezo_assets.stores.loads import StageInput
 from procezo_assets.stores.warehouse import (
+    MADE_BY,
     first_line,
     glob_of,
+    parse_comment,
     quote_identifier,
     quote_literal,
     schema_name,
     transaction,
 )
-
-MADE_BY = "procezo"
-"""Marks, in their comments, the tables and views that may be changed and dropped."""
 
 _STAGE_FOLDER = re.compile(r"\d+_(?P<stage>.+)")
 _WINDOWED = re.compile(r"__\d{4}-\d{2}-\d{2}__[^/]+\.parquet")
@@ -57,18 +55,33 @@ def refresh_views(
         domains: The domains to make views of; all where empty.
 
     Returns:
-        A sentence on each view that could not be made.
+        A sentence on each view that could not be made, or on what kept all from being looked after.
     """
+    warnings: list[str] = []
+    try:
+        for warning in _refreshed(connection, inputs, domains=domains):
+            warnings.append(warning)  # noqa: PERF402 - those before an error are kept
+    except (duckdb.Error, OSError) as error:  # the rows are there by now, and stay
+        problem = first_line(error) if isinstance(error, duckdb.Error) else str(error)
+        schema = schema_name(inputs[0].flow)
+        warnings.append(f"the views of schema {schema} could not be kept up to date: {problem}")
+    return tuple(warnings)
+
+
+def _refreshed(
+    connection: duckdb.DuckDBPyConnection,
+    inputs: Sequence[StageInput],
+    *,
+    domains: Collection[str],
+) -> Iterator[str]:
     views = _Views(connection, inputs[0].home, schema_name(inputs[0].flow))
     datasets = sorted({one.dataset for one in inputs} | views.datasets())
     sources = dict(_sources(inputs[0].home, datasets))
     names = _names(sources)
-    warnings: list[str] = []
     for source, name in names.items():
         if source.folder != inputs[0].folder.name and (not domains or source.domain in domains):
-            warnings.extend(views.make(name, source, sources[source]))
-    views.drop_dead(names)
-    return tuple(warnings)
+            yield from views.make(name, source, sources[source])
+    views.drop_dead(names.values())
 
 
 class _Views:
@@ -102,7 +115,7 @@ class _Views:
         return {
             dataset
             for comment in self.comments.values()
-            for dataset in _about(comment).get("datasets", ())
+            for dataset in (parse_comment(comment) or {}).get("datasets", ())
         }
 
     def make(self, name: str, source: _Source, folders: Mapping[str, Path]) -> Iterator[str]:
@@ -123,7 +136,7 @@ class _Views:
         existing = next((v for v in self.comments if v.casefold() == name.casefold()), None)
         if existing is not None and self.comments[existing] == comment:
             return
-        if existing is not None and not _about(self.comments[existing]):
+        if existing is not None and parse_comment(self.comments[existing]) is None:
             yield f"view {self.schema}.{existing} is somebody else's and was left as it is"
             return
         path = quote_identifier(self.catalog, self.schema, name)
@@ -134,14 +147,11 @@ class _Views:
         except duckdb.Error as error:
             yield f"view {self.schema}.{name} could not be made: {first_line(error)}"
 
-    def drop_dead(self, alive: Mapping[_Source, str]) -> None:
-        """Drop our views of stages without files, and those that go by another name now."""
+    def drop_dead(self, alive: Iterable[str]) -> None:
+        """Drop our views that are none of the names of now."""
+        names = {name.casefold() for name in alive}
         for name, comment in self.comments.items():
-            about = _about(comment)
-            if not about:
-                continue
-            source = _Source(about.get("folder", ""), about.get("domain", ""))
-            if alive.get(source, "").casefold() != name.casefold():
+            if parse_comment(comment) is not None and name.casefold() not in names:
                 self.connection.execute(
                     f"DROP VIEW {quote_identifier(self.catalog, self.schema, name)}"
                 )
@@ -199,11 +209,3 @@ def _select(dataset: str, folder: Path, *, windowed: bool) -> str:
 
 def _first_file(domain_folder: Path) -> Path | None:
     return next(domain_folder.glob("day=*/*.parquet"), None)
-
-
-def _about(comment: str) -> dict[str, Any]:
-    try:
-        about = json.loads(comment)
-    except ValueError:
-        return {}
-    return about if isinstance(about, dict) and about.get("made_by") == MADE_BY else {}

@@ -75,6 +75,11 @@ def _fits_domain(params: NormalizeParameters, domain: str) -> bool:
     return domain == params.domain
 
 
+# a device's years of one column fit in memory; thousands of columns of a day are read together,
+# because each reading looks at all of them
+_VALUES_AT_ONCE = 4_000_000
+
+
 def fit_ranges(frames: Mapping[str, pl.LazyFrame], params: NormalizeParameters) -> Fit:
     """Fit each device's columns: the values that become 0 and 1.
 
@@ -115,18 +120,26 @@ def fit_ranges(frames: Mapping[str, pl.LazyFrame], params: NormalizeParameters) 
 
 def _fit_device(frame: pl.LazyFrame, params: NormalizeParameters) -> dict[str, Any]:
     columns = [source for source, _ in column_pairs(frame.collect_schema(), params)]
+    rows = frame.select(pl.len()).collect().item()
+    at_once = max(1, _VALUES_AT_ONCE // max(1, rows))
     ranges: dict[str, Any] = {}
-    for column in columns:  # one at a time: a device's years of one column fit in memory
-        values = frame.select(pl.col(column).drop_nulls().cast(pl.Float64)).collect()[column]
-        if values.is_empty():
-            continue
-        if params.method == "percentile":
-            bounds = [params.percentile_min / 100, params.percentile_max / 100]
-        else:
-            bounds = [0.0, 1.0]
-        low, high = (values.quantile(at, interpolation="linear") for at in bounds)
-        ranges[column] = {"low": low, "high": high, "count": len(values)}
+    for start in range(0, len(columns), at_once):
+        some = frame.select(pl.col(columns[start : start + at_once]).cast(pl.Float64)).collect()
+        for column in some.iter_columns():
+            if found := _range_of(column.drop_nulls(), params):
+                ranges[column.name] = found
     return ranges
+
+
+def _range_of(values: pl.Series, params: NormalizeParameters) -> dict[str, Any] | None:
+    if values.is_empty():
+        return None
+    if params.method == "percentile":
+        bounds = [params.percentile_min / 100, params.percentile_max / 100]
+    else:
+        bounds = [0.0, 1.0]
+    low, high = (values.quantile(at, interpolation="linear") for at in bounds)
+    return {"low": low, "high": high, "count": len(values)}
 
 
 def column_pairs(schema: pl.Schema, params: NormalizeParameters) -> list[tuple[str, str]]:

@@ -144,7 +144,7 @@ def _merge(frame: Frame, column: str, method: Method) -> pl.Expr:
     values = pl.col(column).drop_nulls()
     if method == "last":
         return values.last()
-    dtype = frame.schema[column]
+    dtype = frame[column].dtype  # the schema is made anew of all columns at each look
     if method == "mean" and dtype.is_integer():
         return _whole_mean(frame[column]).alias(column)
     if method == "mean" and dtype.is_numeric():

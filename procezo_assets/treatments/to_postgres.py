@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice, zip_longest
@@ -159,13 +160,19 @@ def to_postgres(inputs: list[StageInput], params: ToPostgres) -> list[Loaded]:
         ParameterError: Where the template cannot tell datasets or windows apart.
         StoreError: Where the server cannot be reached or refuses.
     """
+    from procezo_assets.stores.postgres_connection import connections_kept  # noqa: PLC0415 - heavy
+    from procezo_assets.stores.postgres_names import check_wide_tables  # noqa: PLC0415 - heavy
+
     if not inputs:
         return []
     plans = [_Plan(source, params) for source in inputs]
     if params.is_wide:
-        _check_wide_tables(plans, params)
-    from procezo_assets.stores.postgres_connection import connections_kept  # noqa: PLC0415 - heavy
-
+        tables = [
+            (plan.wide_table(key), (plan.source.dataset, key.window))
+            for plan in plans
+            for key in sorted(plan.keys, key=str)
+        ]
+        check_wide_tables(params.template, [plan.source.dataset for plan in plans], tables)
     url = server_url(params, inputs[0].home)
     with connections_kept():
         return [plan.load(url) for plan in plans]
@@ -188,7 +195,10 @@ class _Plan:
 
     def __post_init__(self) -> None:
         self.days = {day: self._chosen(self.source.parts(day)) for day in self.source.days}
-        self.known = self._latest() if self.params.is_wide else {}
+        self.known: dict[PartKey, Path] = {}
+        self.owners: dict[str, str] = {}
+        if self.params.is_wide:
+            self._look_at_all_days()
 
     @property
     def keys(self) -> set[PartKey]:
@@ -252,10 +262,12 @@ class _Plan:
 
     def _read_wide(self, parts: Mapping[PartKey, Path]) -> _Rows:
         from procezo_assets.stores.postgres_names import (  # noqa: PLC0415 - heavy
+            check_wide_devices,
             wide_column,
             wide_frame,
         )
 
+        check_wide_devices({key.device for key in parts}, self.owners)
         frames: dict[str, list[tuple[str, str, pl.DataFrame]]] = {}
         units: dict[str, dict[str, set[str]]] = {}
         for key, path in parts.items():
@@ -286,7 +298,8 @@ class _Plan:
         # a device without a file that day must not keep the values of an earlier load
         for key, path in self.known.items():
             names = owned.setdefault(self.wide_table(key), set())
-            names |= {wide_column(key.device, name) for name in self._columns(key, path)}
+            with suppress(OSError, pl.exceptions.PolarsError):  # of another day, which says so
+                names |= {wide_column(key.device, name) for name in self._columns(key, path)}
         loaded = postgres.replace_wide(
             url,
             tables=rows.tables,
@@ -296,7 +309,7 @@ class _Plan:
             origin=self.origin,
             units=rows.units,
         )
-        return {f"public.{table}": count for table, count in loaded.items()}
+        return {f"{postgres.WIDE_SCHEMA}.{table}": count for table, count in loaded.items()}
 
     def tidy_table(self, key: PartKey) -> str:
         from procezo_assets.stores.postgres_names import plain  # noqa: PLC0415 - heavy
@@ -332,11 +345,12 @@ class _Plan:
             if source.domain == key.domain and (not source.devices or key.device in source.devices)
         ]
 
-    def _latest(self) -> dict[PartKey, Path]:
-        latest: dict[PartKey, Path] = {}
-        for day in self.source.days_present():
-            latest |= self._chosen(self.source.parts(day))
-        return latest
+    def _look_at_all_days(self) -> None:
+        from procezo_assets.stores.postgres_names import column_owners  # noqa: PLC0415 - heavy
+
+        parts = [self._chosen(self.source.parts(day)) for day in self.source.days_present()]
+        self.known = {key: path for of_day in parts for key, path in of_day.items()}
+        self.owners = column_owners(sorted({key.device for key in of_day}) for of_day in parts)
 
     def _columns(self, key: PartKey, path: Path) -> list[str]:
         with path.open("rb") as file:
@@ -361,39 +375,3 @@ class _Plan:
         for window in self.params.aggregations:
             if window not in windows and windows:
                 yield f"there are no files of the window '{window}'"
-
-
-def _check_wide_tables(plans: list[_Plan], params: ToPostgres) -> None:
-    """Refuse tables in which rows of two datasets or windows would take each other's place."""
-    from procezo_assets.stores.postgres_names import (  # noqa: PLC0415 - heavy
-        check_wide_devices,
-        template_fields,
-    )
-
-    template = params.template
-    fields = template_fields(template)
-    datasets = sorted({plan.source.dataset for plan in plans})
-    if "experience" not in fields and len(datasets) > 1:
-        raise ParameterError(
-            f"table_template '{template}' gives the datasets {', '.join(datasets)} one table",
-            "put {experience} into it",
-        )
-    owners: dict[str, tuple[str, str | None]] = {}
-    for plan in plans:
-        check_wide_devices(sorted({key.device for key in plan.keys}))
-        for key in sorted(plan.keys, key=str):
-            owner = (plan.source.dataset, key.window)
-            other = owners.setdefault(plan.wide_table(key), owner)
-            if other != owner:
-                missing = "aggregation" if other[0] == owner[0] else "experience"
-                raise ParameterError(
-                    f"table_template '{template}' gives {_told(other)} and {_told(owner)} "
-                    f"the one table {plan.wide_table(key)}",
-                    "choose one with aggregations, or put {aggregation} into it"
-                    if missing == "aggregation"
-                    else "rename one of the datasets, or use layout: tidy",
-                )
-
-
-def _told(owner: tuple[str, str | None]) -> str:
-    return " ".join(part for part in owner if part)

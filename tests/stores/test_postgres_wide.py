@@ -14,7 +14,12 @@ from psycopg.conninfo import make_conninfo
 from procezo_assets.errors import StoreError
 from procezo_assets.stores.postgres import replace_wide
 from procezo_assets.stores.postgres_connection import DayRefusedError
-from procezo_assets.stores.postgres_names import wide_frame, wide_table
+from procezo_assets.stores.postgres_names import (
+    check_wide_devices,
+    column_owners,
+    wide_frame,
+    wide_table,
+)
 from procezo_assets.stores.postgres_tables import widened
 
 
@@ -272,6 +277,27 @@ class TestWide:
             fill(postgres_url, wide_frame([]), table="T" * 64)
 
 
+class TestColumnOwners:
+    @pytest.mark.parametrize(
+        ("days", "owner"),
+        [
+            ([["a-1"], ["a.1", "b"], ["a-1"]], "a-1"),
+            ([["a.1"], ["a-1", "a.1"], ["a-1"], ["a-1"]], "a-1"),  # a stray one that came first
+            ([["a.1"], ["a-1"]], "a.1"),  # as many days: who was there first
+            ([["a-1"], ["a.1"]], "a-1"),
+        ],
+    )
+    def test_columns_are_of_the_device_with_the_most_days(self, days, owner):
+        assert column_owners(days)["a_1__"] == owner
+
+    def test_another_device_is_refused_by_name(self):
+        owners = column_owners([["pil-90", "b"]])
+        check_wide_devices(["pil-90", "b", "c"], owners)
+
+        with pytest.raises(DayRefusedError, match=r"'pil-90' and 'pil\.90' would share"):
+            check_wide_devices(["b", "pil.90"], owners)
+
+
 class TestWideFrame:
     def test_devices_and_domains_stand_side_by_side(self):
         frame = wide_frame(
@@ -283,11 +309,6 @@ class TestWideFrame:
 
         assert frame.rows() == [(at(0), None, 0.5), (at(1), 1, None), (at(2), 2, 1.5)]
         assert frame.columns == ["ts", "pil_90__m0", "pil_90__t"]
-
-    def test_devices_that_would_share_columns_are_refused_by_name(self):
-        frame = pl.DataFrame({"ts": [at(0)], "m0": [1]})
-        with pytest.raises(DayRefusedError, match=r"'pil-90' and 'pil\.90'"):
-            wide_frame([("pil-90", "bio", frame), ("pil.90", "bio", frame)])
 
     def test_values_that_would_share_a_column_are_refused_by_name(self):
         frame = pl.DataFrame({"ts": [at(0)], "m0": [1]})

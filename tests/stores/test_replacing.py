@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -24,6 +25,13 @@ from procezo_assets.stores.replacing import replacing
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half a fi")
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+SWEEPS = """
+import sys
+from pathlib import Path
+from procezo_assets.stores.replacing import write_atomically
+write_atomically(Path(sys.argv[1]), b"2")
 """
 
 
@@ -95,6 +103,23 @@ def test_what_another_writes_stays(tmp_path):
         write_atomically(tmp_path / "short", b"1")
         assert mine.exists()
     assert names(tmp_path) == [".somebody.tmp", "short"]
+
+
+def test_what_is_swept_before_it_is_locked_is_begun_again(tmp_path, monkeypatch):
+    flock, sweeps = fcntl.flock, iter([True])
+
+    def swept(file, operation):
+        if operation == fcntl.LOCK_EX and next(sweeps, False):  # an instant before the lock
+            subprocess.run([sys.executable, "-c", SWEEPS, str(tmp_path / "another")], check=True)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", swept)
+    with replacing(tmp_path / "file") as temporary:
+        temporary.write_bytes(temporary.read_bytes() + b"1")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "another": b"2",
+        "file": b"1",
+    }
 
 
 def test_names_of_255_bytes_can_be_written(tmp_path):

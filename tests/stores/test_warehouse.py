@@ -255,12 +255,38 @@ def test_error_in_the_middle_changes_nothing(home):
     assert query(home, f"SELECT a FROM {TABLE}") == [(1,)]
 
 
-@pytest.mark.parametrize("name", ["A", "dataset", "TS"])
-def test_columns_that_duckdb_cannot_tell_apart_are_refused(home, name):
-    write_part(home, D1, {"a": [1], name: [2]})
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("A", "has a column 'A' that DuckDB cannot tell from 'a'"),
+        ("dataset", "has a column 'dataset' that DuckDB cannot tell from 'dataset'"),
+        ("TS", "has a column 'TS' that DuckDB cannot tell from 'ts'"),
+        ("a\0b", "has a column 'a\\x00b', which cannot be a name in DuckDB"),
+    ],
+)
+def test_day_with_a_column_that_no_table_can_have_fails_alone_and_keeps_its_rows(
+    home, name, reason
+):
+    write_part(home, D1, {"a": [1]})
+    write_part(home, D2, {"a": [2]})
+    run(home, D1, D2)
+    write_part(home, D1, {"a": [10]})
+    write_part(home, D2, {"a": [20], name: [2]})
+    write_part(home, D2, {"a": [30]}, device="pil-98")
+    write_part(home, D2, {"a": [40]}, dataset="LAB")
 
-    with pytest.raises(StoreError, match=f"has a column '{name}' that DuckDB cannot tell from"):
-        run(home, D1)
+    first, other = load([stage_input(home, D1, D2), stage_input(home, D2, dataset="LAB")])
+
+    assert query(home, f"SELECT dataset, a FROM {TABLE} ORDER BY ALL") == [
+        ("GRACE", 2),
+        ("GRACE", 10),
+        ("LAB", 40),
+    ]
+    assert (first.rows, other.rows) == ({D1: 1}, {D2: 1})
+    assert list(first.failed) == [D2]
+    assert reason in first.failed[D2]
+    assert "rename it in the flow's parse step" in first.failed[D2]
+    assert other.failed == {}
 
 
 def test_two_stages_with_the_same_windows_are_refused(home):

@@ -9,6 +9,7 @@ import pytest
 from warehouse_parts import D1, D2, TABLE, columns, query, run, stage_input, tables, write_part
 
 from procezo_assets.datasets import Home
+from procezo_assets.stores import warehouse_views
 from procezo_assets.stores.warehouse_tables import load
 
 
@@ -137,6 +138,33 @@ def test_view_that_cannot_be_made_is_a_warning_and_the_rows_are_loaded(home):
     assert query(home, f"SELECT a FROM {TABLE}") == [(1,)]
     (warning,) = loaded.warnings
     assert warning.startswith("view premanip_grace.bio_signal_clean could not be made: ")
+
+
+def test_what_fails_after_the_rows_are_there_is_a_warning(home, monkeypatch):
+    write_part(home, D1, {"m0": [1]}, window=None, folder="20_clean")
+    write_part(home, D1, {"a": [1]})
+
+    def fail(views, _alive):
+        views.connection.execute("DROP VIEW premanip_grace.no_such_view")
+
+    monkeypatch.setattr(warehouse_views._Views, "drop_dead", fail)
+    loaded = run(home, D1)
+
+    assert loaded.rows == {D1: 1}
+    assert query(home, f"SELECT a FROM {TABLE}") == [(1,)]
+    (warning,) = loaded.warnings
+    assert warning.startswith("the views of schema premanip_grace could not be kept up to date: ")
+    assert "no_such_view" in warning
+
+
+def test_a_new_view_by_the_name_of_a_former_one_stays(home):
+    write_part(home, D1, {"m0": [2]}, window=None, folder="21_clean")
+    run(home, D1)
+    write_part(home, D1, {"m0": [1]}, window=None, folder="20_clean")
+    run(home, D1)
+
+    assert query(home, "SELECT m0 FROM premanip_grace.bio_signal_clean") == [(1,)]
+    assert query(home, 'SELECT m0 FROM premanip_grace."bio_signal_21_clean"') == [(2,)]
 
 
 def test_views_can_be_left_out(home):

@@ -284,13 +284,37 @@ class TestWide:
             (at(0, NEXT), 1, 4, 7),
         ]
 
-    def test_devices_that_would_share_columns_are_refused(self, home):
-        source = stage(home, days=(DAY, NEXT))
-        write(source, "pil-90", "bio", m0=[1])
-        write(source, "pil.90", "bio", day=NEXT, m0=[1])
+    def test_a_device_that_would_share_columns_fails_its_days_only(self, home, postgres_url):
+        days = [DAY, NEXT, NEXT + timedelta(1), NEXT + timedelta(2)]
+        source = stage(home, days=days)
+        for number, day in enumerate(days[1:]):
+            write(source, "pil-90", "bio", day=day, m0=[number])
+        write(source, "pil.90", "bio", day=days[0], m0=[70])
+        write(source, "pil.90", "bio", day=days[2], m0=[80])
 
-        with pytest.raises(StoreError, match=r"'pil-90' and 'pil\.90'"):
-            one([source], layout="wide")
+        loaded = one([source], layout="wide")
+
+        assert loaded.rows == {days[1]: 1, days[3]: 1}
+        assert list(loaded.failed) == [days[0], days[2]]
+        for reason in loaded.failed.values():
+            assert "'pil-90' and 'pil.90' would share the columns 'pil_90__…'" in reason
+            assert "those of 'pil-90'" in reason
+        assert rows(postgres_url, 'SELECT pil_90__m0 FROM "D__AGGREGATED__10S" ORDER BY ts') == [
+            (0,),
+            (2,),
+        ]
+        alone = [{"domain": "bio", "devices": ["pil-90"]}]
+        assert one([source], layout="wide", sources=alone).failed == {}
+
+    def test_a_broken_file_fails_its_day_only(self, home):
+        source = stage(home, days=(DAY, NEXT))
+        write(source, "a", "bio", m0=[1])
+        write(source, "a", "bio", day=NEXT, m0=[2]).write_bytes(b"no parquet")
+
+        loaded = one([source], layout="wide")
+
+        assert loaded.rows == {DAY: 1}
+        assert list(loaded.failed) == [NEXT]
 
     def test_several_windows_need_their_placeholder(self, home):
         source = stage(home)
