@@ -91,6 +91,10 @@ class FitError(ProcezoError):
     """A treatment needs a fit that is not there."""
 
 
+class FitWaitsError(FitError):
+    """A fit cannot be made just now, or not of all its days; trying again may help."""
+
+
 class SchemaError(ProcezoError):
     """A frame breaks the schema of its stage; nothing was written.
 
@@ -120,7 +124,7 @@ class TransientStoreError(StoreError):
     """A database cannot be reached just now; trying again may help."""
 
 
-class CatalogLostError(StoreError):
+class CatalogLostError(TransientStoreError):
     """The catalog of raw files was damaged and is empty now; a scan fills it again."""
 
 

@@ -6,7 +6,6 @@ written stays, and checks are made once, of everything.
 
 from __future__ import annotations
 
-import errno
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -14,34 +13,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 
-from filelock import Timeout
-
 from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset
-from procezo_assets.errors import DatasetError, TransientStoreError
+from procezo_assets.errors import DatasetError
+from procezo_assets.faults import is_transient
 from procezo_assets.flows import Stage
 from procezo_assets.runs import DayFailed, Event, RawScanned, Work, run
 
 # seconds before each further attempt
 WAITS = (5.0, 20.0, 60.0)
-
-_PASSING = frozenset(
-    {
-        errno.EAGAIN,
-        errno.EBUSY,
-        errno.EDQUOT,
-        errno.EHOSTUNREACH,
-        errno.EINTR,
-        errno.EIO,
-        errno.EMFILE,
-        errno.ENETUNREACH,
-        errno.ENFILE,
-        errno.ENOMEM,
-        errno.ENOSPC,
-        errno.ESTALE,
-        errno.ETIMEDOUT,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -57,13 +37,6 @@ class Waited:
     seconds: float
     days: int
     reason: str
-
-
-def is_transient(error: BaseException) -> bool:
-    """Tell whether trying again may help: a full disk, a lock, a server that is out of reach."""
-    if isinstance(error, TransientStoreError | Timeout | ConnectionError | TimeoutError):
-        return True
-    return isinstance(error, OSError) and error.errno in _PASSING
 
 
 def run_patiently(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import contextmanager
 
 import pytest
 from core_home import AGGREGATE, CLEAN, D1, D2, PARSE, RESAMPLE, CoreHome, done, failures
-from filelock import Timeout
 
-from procezo_assets.errors import PartitionError, StoreError, TransientStoreError
-from procezo_assets.retries import Waited, is_transient, run_patiently
+from procezo_assets.retries import Waited, run_patiently
 from procezo_assets.runs import RawScanned, Work
 
 # fails as a full disk does, as long as there is a file `full` beside the treatments
@@ -32,27 +29,6 @@ def disk(frame: pl.DataFrame, params: Parameters, about: PartAbout) -> pl.DataFr
 @pytest.fixture
 def home(tmp_path):
     return CoreHome(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("error", "transient"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), True),
-        (OSError(errno.EIO, "Input/output error"), True),
-        (PermissionError(errno.EACCES, "Permission denied"), False),
-        (FileNotFoundError(errno.ENOENT, "No such file"), False),
-        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), True),
-        (TimeoutError(), True),
-        (Timeout("x.lock"), True),
-        (TransientStoreError("the server is away"), True),
-        (StoreError("the table has other columns"), False),
-        (PartitionError("nothing there"), False),
-        (ZeroDivisionError(), False),
-        (SystemExit(1), False),
-    ],
-)
-def test_only_what_may_pass_is_transient(error, transient):
-    assert is_transient(error) is transient
 
 
 @contextmanager
