@@ -1,14 +1,15 @@
 """A run: many partitions of a flow, several at once, one's trouble never another's.
 
 What belongs here: which days go through which stages, in which phases, and what is told of it.
-What does not: what happens to one day (`pipeline.py`), and who asks (`orchestration/`, `cli/`).
+What does not: what happens to one day (`pipeline.py`), when a fit is made (`fitting.py`), and who
+asks (`orchestration/`, `cli/`).
 """
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -19,13 +20,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset, stage_days
 from procezo_assets.day_lock import clean_up, working_on
 from procezo_assets.errors import DatasetError, FitError, ProcezoError
-from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
+from procezo_assets.faults import is_transient
+from procezo_assets.fits import StoredFit
+from procezo_assets.fitting import fit_is_due, provided_fit
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.loading import load_in_turn, stage_input
 from procezo_assets.parameters import Parameters
@@ -75,6 +76,11 @@ class DayFailed:
             text = f"{text} ({self.where})"
         return " ".join(text.split())
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether neither its rows nor a treatment stopped it: it may come through unchanged."""
+        return is_transient(self.error) or (isinstance(self.error, OSError) and not self.where)
+
 
 @dataclass(frozen=True)
 class StageLoaded:
@@ -119,6 +125,8 @@ class Work:
         days: Which days, by dataset.
         run_params: Parameters of this run, over all others.
         refit: Whether fits are made anew.
+        left: The names of the stages that a day has left, by dataset and day, where it is not all
+            of them: an earlier attempt has made the others.
     """
 
     flow: Flow
@@ -126,6 +134,16 @@ class Work:
     days: Mapping[Dataset, Sequence[date]]
     run_params: Mapping[str, Any] = field(default_factory=dict)
     refit: bool = False
+    left: Mapping[tuple[str, date], Collection[str]] = field(default_factory=dict)
+
+    def days_through(self, dataset: Dataset, *stages: Stage) -> list[date]:
+        """The days of a dataset that have any of some stages left, sorted."""
+        names = {stage.name for stage in stages}
+        return sorted(
+            day
+            for day in self.days[dataset]
+            if names.intersection(self.left.get((dataset.name, day), names))
+        )
 
 
 def today() -> date:
@@ -198,8 +216,8 @@ def _run(work: Work) -> Iterator[Event]:
     stopped: set[tuple[str, date]] = set()
     loads = [stage for stage in work.stages if stage.treatment.kind == "load"]
     if any(stage.treatment.kind != "load" for stage in work.stages):
-        for dataset, days in work.days.items():
-            for event in _DatasetRun(work, dataset, sorted(days)).run():
+        for dataset in work.days:
+            for event in _DatasetRun(work, dataset).run():
                 if _stops(event):
                     stopped.add((event.dataset, event.day))
                 yield event
@@ -215,11 +233,10 @@ def _stops(event: Event) -> TypeIs[DayFailed | StageKept]:
 class _DatasetRun:
     """The partitions of one dataset through the stages that make files."""
 
-    def __init__(self, work: Work, dataset: Dataset, days: list[date]) -> None:
+    def __init__(self, work: Work, dataset: Dataset) -> None:
         self.work = work
         self.flow = work.flow
         self.dataset = dataset
-        self.days = days
         self.stages = [stage for stage in work.stages if stage.treatment.kind != "load"]
         params = {
             stage.name: self.flow.parameters(stage, dataset.name, work.run_params)
@@ -234,14 +251,22 @@ class _DatasetRun:
         clean_up(self.dataset)
         if any(stage.treatment.kind == "source" for stage in self.stages):
             yield self._scan()
-        alive = set(self.days)
+        stopped: set[date] = set()
+        missing: list[date] = []
         for phase in self._phases():
+            days = [
+                day for day in self.work.days_through(self.dataset, *phase) if day not in stopped
+            ]
+            if not days:  # and a fit would be made of what the run was to replace
+                continue
             for stage in phase:
                 if stage.treatment.fit is not None:
-                    self._provide_fit(stage)
-            for event in self._run_days(phase, sorted(alive)):
+                    self.context.fits[stage.name] = self._fit_of(stage, missing)
+            for event in self._run_days(phase, days):
                 if _stops(event):
-                    alive.discard(event.day)
+                    stopped.add(event.day)
+                if isinstance(event, DayFailed) and event.is_fault:
+                    missing.append(event.day)
                 yield event
 
     def _scan(self) -> RawScanned:
@@ -252,7 +277,7 @@ class _DatasetRun:
         assert stage is not None  # noqa: S101
         source.scan()
         source.refuse_emptiness(stage_days(self.dataset.stage(stage.output)))
-        source.want(self.days)
+        source.want(self.work.days_through(self.dataset, stage))
         self.context.source = source
         return RawScanned(stage, source, time.perf_counter() - started)
 
@@ -260,7 +285,8 @@ class _DatasetRun:
         """Split the stages before each one whose fit must be made from all days first."""
         phase: list[Stage] = []
         for stage in self.stages:
-            if stage.treatment.fit is not None and self._fit_is_due(stage):
+            params = self.context.params[stage.name]
+            if fit_is_due(stage, params, self.dataset, refit=self.work.refit):
                 if phase:
                     yield phase
                 phase = []
@@ -268,41 +294,13 @@ class _DatasetRun:
         if phase:
             yield phase
 
-    def _fit_is_due(self, stage: Stage) -> bool:
-        if self.work.refit:
-            return True
-        wanted = bool(getattr(self.context.params[stage.name], "fit", True))
-        return wanted and not has_fit(self.dataset.stage(stage.output))
-
-    def _provide_fit(self, stage: Stage) -> None:
-        """Make or find a stage's fit; without one, its days fail when they come to it."""
-        folder = self.dataset.stage(stage.output)
-        try:
-            lock = self.dataset.fit_lock(stage.output)
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock):  # another run may be making it from the same days
-                found = self._make_fit(stage) if self._fit_is_due(stage) else current_fit(folder)
-        except FitError as error:
-            self.context.fits[stage.name] = error
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - told of by each day
-            self.context.fits[stage.name] = FitError(
-                f"stage '{stage.name}' of dataset '{self.dataset.name}' cannot be fitted: "
-                f"{type(error).__name__}: {error}",
-                "correct what it is fitted on, then fit again with --refit",
-            )
-        else:
-            self.context.fits[stage.name] = found or FitError(
-                f"stage '{stage.name}' of dataset '{self.dataset.name}' has no fit",
-                'make one with --refit, or with "fit": true in the flow',
-            )
-
-    def _make_fit(self, stage: Stage) -> StoredFit:
-        return make_fit(
-            stage.treatment,
+    def _fit_of(self, stage: Stage, missing: Sequence[date]) -> StoredFit | FitError:
+        return provided_fit(
+            stage,
             self.context.params[stage.name],
-            dataset=self.dataset,
-            input_folder=self.dataset.stage(stage.input),
-            stage_folder=self.dataset.stage(stage.output),
+            self.dataset,
+            refit=self.work.refit,
+            missing=missing,
         )
 
     def _run_days(self, phase: list[Stage], days: list[date]) -> Iterator[Event]:
@@ -326,6 +324,8 @@ class _DatasetRun:
     def _run_day(self, phase: list[Stage], day: date, told: SimpleQueue[Event | None]) -> None:
         """Run the stages of a day; None tells that it is over."""
         partition = Partition(self.context, day)
+        left = self.work.left.get((self.dataset.name, day))
+        phase = [stage for stage in phase if left is None or stage.name in left]
         stage = phase[0]
         try:
             with working_on(self.dataset, day):
@@ -345,8 +345,9 @@ def _load(work: Work, stage: Stage, stopped: set[tuple[str, date]]) -> Iterator[
     """Load the days that came through: datasets with the same parameters together."""
     started = time.perf_counter()
     groups: list[tuple[Parameters, list[StageInput]]] = []
-    for dataset, days in work.days.items():
-        good = tuple(day for day in sorted(days) if (dataset.name, day) not in stopped)
+    for dataset in work.days:
+        days = work.days_through(dataset, stage)
+        good = tuple(day for day in days if (dataset.name, day) not in stopped)
         if not good:
             continue
         params = work.flow.parameters(stage, dataset.name, work.run_params)

@@ -46,23 +46,26 @@ def disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def yesterday(home):
-    """Results of two days, and raw files that ask for more than there was."""
+def yesterday(home, *, fitted=True):
+    """Results of two days, without a fit where asked, and raw files that ask for more."""
     home.write_flow(*STEPS)
     home.write_raw(*DAYS[:2])
     assert home.command("procezo", "flow", "small").code == 0
+    if not fitted:
+        shutil.rmtree(home.stage("35_normalized"))
     before = home.digests()
-    home.write_raw(*DAYS, lines=3000, level=300)
+    for place, day in enumerate(DAYS):
+        home.write_raw(day, lines=3000, level=300 + 100 * place)
     return before
 
 
-def goes_on(home, tmp_path):
+def goes_on(home, tmp_path, *, fitted=True):
     """Once there is room, the result is what it would have been."""
     again = home.command("procezo", "flow", "small", "--last")
     assert again.code == 0, again.err
     assert not list(home.path.rglob(".*procezo-tmp"))
     undisturbed = SmallHome(tmp_path / "undisturbed")
-    yesterday(undisturbed)
+    yesterday(undisturbed, fitted=fitted)
     assert undisturbed.command("procezo", "flow", "small", "--last").code == 0
     assert home.digests() == undisturbed.digests()
     assert home.rows("FROM small.bio_signal_60s ORDER BY ALL") == undisturbed.rows(
@@ -86,10 +89,11 @@ def test_all_of_a_home(disk, tmp_path, free):
     goes_on(home, tmp_path)
 
 
-def test_the_datasets_alone(disk, tmp_path):
+@pytest.mark.parametrize("fitted", [True, False])
+def test_the_datasets_alone(disk, tmp_path, fitted):
     home = SmallHome(tmp_path / "home")
     (home.path / "datasets").symlink_to(disk.folder)
-    before = yesterday(home)
+    before = yesterday(home, fitted=fitted)
     disk.leave(60_000)
     failed = home.command("procezo", "flow", "small", "--last")
     assert failed.code == 1
@@ -97,7 +101,8 @@ def test_the_datasets_alone(disk, tmp_path):
     assert "Traceback" not in failed.err
     found = home.digests()
     disk.make_room()
-    after = goes_on(home, tmp_path)
+    after = goes_on(home, tmp_path, fitted=fitted)
+    assert any("/fits/" in name for name in after)
     assert before.keys() <= found.keys()
     found.pop("ballast")
     for name, digest in found.items():

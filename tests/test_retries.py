@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 
 import pytest
-from core_home import AGGREGATE, CLEAN, D1, D2, PARSE, RESAMPLE, CoreHome, done, failures
+from core_home import (
+    AGGREGATE,
+    CLEAN,
+    D1,
+    D2,
+    D3,
+    NORMALIZE,
+    PARSE,
+    RESAMPLE,
+    CoreHome,
+    done,
+    failures,
+)
 
+from procezo_assets import fits
+from procezo_assets.fits import current_fit
 from procezo_assets.retries import Waited, run_patiently
 from procezo_assets.runs import RawScanned, Work
 
@@ -40,14 +55,14 @@ def full_disk(home, *days):
     yield marks
 
 
-def patiently(home, flow, *days, waits=(5, 20), on_sleep=lambda: None):
+def patiently(home, flow, *days, waits=(5, 20), on_sleep=lambda: None, **fields):
     slept = []
 
     def sleep(seconds):
         slept.append(seconds)
         on_sleep()
 
-    work = Work(flow, flow.stages, {home.home.dataset("DS"): list(days)})
+    work = Work(flow, flow.stages, {home.home.dataset("DS"): list(days)}, **fields)
     return list(run_patiently(work, waits=waits, sleep=sleep)), slept
 
 
@@ -94,3 +109,70 @@ def test_a_load_that_was_stopped_is_made_again_alone(home):
     assert slept == [3]
     assert [(event.stage.name, event.day) for event in failures(events)] == [("postgres", D1)]
     assert len(done(events)) == 2
+
+
+FITTED = (PARSE, CLEAN, {"treatment": "disk"}, {**NORMALIZE, "input": "22_disk"})
+
+
+def undisturbed(home, path):
+    """What the same raw files come to where nothing happens."""
+    other = CoreHome(path)
+    for file in home.home.dataset("DS").raw.iterdir():
+        other.raw(file.name, file.read_bytes())
+    other.treatment("disk", FULL_DISK)
+    other.run_well(other.flow(*FITTED), D1, D2, D3)
+    return other.digests()
+
+
+@pytest.mark.parametrize("waits", [1, 2])
+def test_a_fit_waits_for_the_days_that_a_fault_has_stopped(home, tmp_path, waits):
+    for day, level in ((D1, 100), (D2, 300), (D3, 500)):
+        home.raw_days(day, level=level)
+    before = iter(range(1, waits))
+    with full_disk(home, D1, D3) as (first, last):
+
+        def make_room():
+            first.unlink(missing_ok=True)  # the others wait for the last one
+            if next(before, None) is None:
+                last.unlink()
+
+        events, slept = patiently(home, home.flow(*FITTED), D1, D2, D3, on_sleep=make_room)
+    assert slept == [5, 20][:waits]
+    assert failures(events) == []
+    told = [(event.stage.name, event.day) for event in events if hasattr(event, "files")]
+    assert len(told) == len(set(told)) == 4 * 3
+    assert home.digests() == undisturbed(home, tmp_path / "other")
+
+
+def test_a_fit_that_was_asked_for_waits_and_is_made_anew_once(home):
+    home.raw_days(D1, D2)
+    home.treatment("disk", FULL_DISK)
+    flow = home.flow(*FITTED)
+    home.run_well(flow, D1, D2)
+    home.raw_days(D2, level=500)
+    with full_disk(home, D2) as (mark,):
+        events, slept = patiently(home, flow, D1, D2, on_sleep=mark.unlink, refit=True)
+    assert (slept, failures(events)) == ([5], [])
+    folder = home.home.dataset("DS").stage("35_normalized")
+    assert current_fit(folder).content["devices"]["pil-90"]["m0"]["high"] == 529
+    assert len(list((folder / "fits").glob("*.json"))) == 2
+
+
+def test_a_fault_while_a_fit_is_made_passes_like_any_other(home, monkeypatch):
+    home.raw_days(D1, D2)
+    write = fits.write_atomically
+
+    def fail(path, _data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(fits, "write_atomically", fail)
+    flow = home.flow(PARSE, CLEAN, NORMALIZE)
+
+    def repair():
+        monkeypatch.setattr(fits, "write_atomically", write)
+
+    events, slept = patiently(home, flow, D1, D2, on_sleep=repair)
+    assert (slept, failures(events)) == ([5], [])
+    (waited,) = [event for event in events if isinstance(event, Waited)]
+    assert waited.days == 2
+    assert "'normalized' of dataset 'DS' cannot be fitted: OSError: [Errno 28]" in waited.reason

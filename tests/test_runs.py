@@ -374,6 +374,33 @@ def test_a_day_that_failed_does_not_go_on_after_the_others_were_fitted(lab):
     assert {day for stage, day in done(events) if stage == "normalized"} == {D1, D3}
 
 
+def test_no_fit_is_made_without_a_day_that_a_fault_has_stopped(lab, tmp_path):
+    lab.raw_days(D2, level=300)
+    flow = lab.flow(PARSE, CLEAN, NORMALIZE)
+    dataset = lab.home.dataset("DS")
+    obstacle = dataset.stage("20_clean") / "domain=bio_signal" / f"day={D2}"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.touch()
+
+    failed = failures(lab.run(flow, D1, D2, D3))
+
+    assert {(one.stage.name, one.day) for one in failed} == {
+        ("clean", D2),
+        ("normalized", D1),
+        ("normalized", D3),
+    }
+    (reason,) = (one.reason for one in failed if one.day == D1)
+    assert reason.startswith("the fit of stage 'normalized' of dataset 'DS' waits for 2025-03-02")
+    assert current_fit(dataset.stage("35_normalized")) is None
+    obstacle.unlink()
+    lab.run_well(flow, D1, D2, D3)
+    other = CoreHome(tmp_path / "other")
+    other.raw_days(D1, D3)
+    other.raw_days(D2, level=300)
+    other.run_well(other.flow(PARSE, CLEAN, NORMALIZE), D1, D2, D3)
+    assert lab.digests() == other.digests()
+
+
 def test_the_footer_tells_of_every_change_of_the_raw_lines(lab):
     flow = lab.flow(PARSE, CLEAN)
     dataset = lab.home.dataset("DS")
