@@ -53,7 +53,7 @@ def run_patiently(
     """
     with ExitStack() as used:  # also between two attempts
         for dataset in work.days:
-            with suppress(DatasetError):  # of which the run tells
+            with suppress(DatasetError, OSError):  # of which the run tells
                 used.enter_context(in_use(dataset))
         yield from _attempts(work, waits, sleep)
 

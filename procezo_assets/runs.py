@@ -206,7 +206,7 @@ def run(work: Work) -> Iterator[Event]:
             try:
                 used.enter_context(in_use(dataset))
                 days[dataset] = its
-            except DatasetError as error:  # never another's trouble
+            except (DatasetError, OSError) as error:  # never another's trouble
                 stage = work.stages[0]
                 yield from (_failed(stage, dataset.name, day, error) for day in its)
         yield from _run(replace(work, days=days))
@@ -246,28 +246,41 @@ class _DatasetRun:
             stage.name: stage_rules(self.flow, stage, dataset.name, params) for stage in self.stages
         }
         self.context = PartitionContext(self.flow, dataset, params, rules)
+        self._stopped: set[date] = set()
+        self._missing: list[date] = []
 
     def run(self) -> Iterator[Event]:
-        clean_up(self.dataset)
-        if any(stage.treatment.kind == "source" for stage in self.stages):
-            yield self._scan()
-        stopped: set[date] = set()
-        missing: list[date] = []
+        for event in self._events():
+            if _stops(event):
+                self._stopped.add(event.day)
+            if isinstance(event, DayFailed) and event.is_fault:
+                self._missing.append(event.day)
+            yield event
+
+    def _events(self) -> Iterator[Event]:
+        yield from self._begin()
         for phase in self._phases():
-            days = [
-                day for day in self.work.days_through(self.dataset, *phase) if day not in stopped
-            ]
+            days = self.work.days_through(self.dataset, *phase)
+            days = [day for day in days if day not in self._stopped]
             if not days:  # and a fit would be made of what the run was to replace
                 continue
             for stage in phase:
                 if stage.treatment.fit is not None:
-                    self.context.fits[stage.name] = self._fit_of(stage, missing)
-            for event in self._run_days(phase, days):
-                if _stops(event):
-                    stopped.add(event.day)
-                if isinstance(event, DayFailed) and event.is_fault:
-                    missing.append(event.day)
-                yield event
+                    self.context.fits[stage.name] = self._fit_of(stage)
+            yield from self._run_days(phase, days)
+
+    def _begin(self) -> Iterator[Event]:
+        """Clean up and read the raw files; where that fails, so do the days that need it."""
+        first = self.stages[0]
+        try:
+            clean_up(self.dataset)
+            scanned = self._scan() if first.treatment.kind == "source" else None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - never another dataset's trouble
+            for day in self.work.days_through(self.dataset, first):
+                yield _failed(first, self.dataset.name, day, error)
+        else:
+            if scanned is not None:
+                yield scanned
 
     def _scan(self) -> RawScanned:
         started = time.perf_counter()
@@ -294,13 +307,13 @@ class _DatasetRun:
         if phase:
             yield phase
 
-    def _fit_of(self, stage: Stage, missing: Sequence[date]) -> StoredFit | FitError:
+    def _fit_of(self, stage: Stage) -> StoredFit | FitError:
         return provided_fit(
             stage,
             self.context.params[stage.name],
             self.dataset,
             refit=self.work.refit,
-            missing=missing,
+            missing=self._missing,
         )
 
     def _run_days(self, phase: list[Stage], days: list[date]) -> Iterator[Event]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
 
 import pytest
 from core_home import (
@@ -22,6 +23,7 @@ from core_home import (
 
 from procezo_assets import fits
 from procezo_assets.fits import current_fit
+from procezo_assets.raw import catalog_store
 from procezo_assets.retries import Waited, run_patiently
 from procezo_assets.runs import RawScanned, Work
 
@@ -109,6 +111,42 @@ def test_a_load_that_was_stopped_is_made_again_alone(home):
     assert slept == [3]
     assert [(event.stage.name, event.day) for event in failures(events)] == [("postgres", D1)]
     assert len(done(events)) == 2
+
+
+def test_a_raw_folder_that_cannot_be_scanned_stops_no_other_dataset(home):
+    for dataset in ("A", "B"):
+        home.raw_days(D1, D2, dataset=dataset)
+    flow = home.flow(PARSE, CLEAN, datasets=["A", "B"])
+    home.run_well(flow, D1, D2, datasets=["A", "B"])
+    for path in home.home.dataset("A").raw.iterdir():
+        path.unlink()
+    events = home.run(flow, D1, D2, datasets=["A", "B"])
+    failed = failures(events)
+    assert [(one.dataset, one.day, one.stage.name) for one in failed] == [
+        ("A", D1, "parsed"),
+        ("A", D2, "parsed"),
+    ]
+    assert "00_raw is empty, but there are results of 2 days" in failed[0].reason
+    assert {(event.dataset, stage) for (stage, _), event in done(events).items()} == {
+        ("B", "parsed"),
+        ("B", "clean"),
+    }
+
+
+def test_a_catalog_that_is_locked_is_waited_for(home, monkeypatch):
+    monkeypatch.setattr(catalog_store, "_BUSY_SECONDS", 0.1)
+    home.raw_days(D1)
+    flow = home.flow(PARSE, CLEAN)
+    home.run_well(flow, D1)
+    home.raw_days(D1, level=200)
+    path = home.home.dataset("DS").catalog
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        events, slept = patiently(home, flow, D1, on_sleep=other.rollback)
+    assert (slept, failures(events)) == ([5], [])
+    assert set(done(events)) == {("parsed", D1), ("clean", D1)}
+    (waited,) = [event for event in events if isinstance(event, Waited)]
+    assert "catalog.sqlite has been locked for 0.1 s" in waited.reason
 
 
 FITTED = (PARSE, CLEAN, {"treatment": "disk"}, {**NORMALIZE, "input": "22_disk"})
