@@ -25,14 +25,14 @@ class ProcezoError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return "; ".join(_one_line(text) for text in (self.problem, self.hint) if text)
+        return "; ".join(one_line(text) for text in (self.problem, self.hint) if text)
 
 
 _LONGEST = 1_000
 _ITS_END = 200
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """What any terminal and log can hold: names out of files may be long, or no text at all."""
     line = harmless(" ".join(text.split()))
     if len(line) <= _LONGEST:

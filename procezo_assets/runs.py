@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset, stage_days
 from procezo_assets.day_lock import clean_up, working_on
-from procezo_assets.errors import DatasetError, FitError, ProcezoError
+from procezo_assets.errors import DatasetError, FitError, ProcezoError, one_line
 from procezo_assets.faults import is_transient
 from procezo_assets.fits import StoredFit
 from procezo_assets.fitting import fit_is_due, provided_fit
 from procezo_assets.flows import Flow, Stage
+from procezo_assets.harmless import harmless
 from procezo_assets.loading import load_in_turn, stage_input
 from procezo_assets.parameters import Parameters
 from procezo_assets.pipeline import Partition, PartitionContext, StageDone, StageKept
@@ -74,7 +75,7 @@ class DayFailed:
             text = f"{type(self.error).__name__}: {text}"
         if self.where:
             text = f"{text} ({self.where})"
-        return " ".join(text.split())
+        return one_line(text)
 
     @property
     def is_fault(self) -> bool:
@@ -384,7 +385,7 @@ def _load(work: Work, stage: Stage, stopped: set[tuple[str, date]]) -> Iterator[
 
 def _failed(stage: Stage, dataset: str, day: date, error: Exception | SystemExit) -> DayFailed:
     """Tell of a failure, without the frames that its traceback holds."""
-    trace = "".join(traceback.format_exception(error))
+    trace = "\n".join(map(harmless, "".join(traceback.format_exception(error)).splitlines()))
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

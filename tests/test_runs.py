@@ -27,6 +27,7 @@ from core_home import (
 from procezo_assets.datasets import PartKey, part_files, stage_days
 from procezo_assets.errors import FitError
 from procezo_assets.fits import current_fit
+from procezo_assets.harmless import steers
 from procezo_assets.ledger import Ledger
 from procezo_assets.runs import Work, run
 from procezo_assets.stores.parquet import read_provenance
@@ -167,6 +168,18 @@ def test_a_day_that_fails_stops_no_other_and_keeps_what_it_had(lab):
     for name, digest in before.items():
         kept = str(D2) in name and name.startswith(("22_", "40_"))
         assert (after[name] == digest) == kept, name
+
+
+def test_what_an_exception_says_steers_no_log(lab):
+    lab.treatment("fussy", FAILS_ONE_DAY.replace("no\\nSundays", "\\x1b]0;x\\x07" + "m0 " * 999))
+    flow = lab.flow(PARSE, CLEAN, {"treatment": "fussy"})
+
+    (failed,) = failures(lab.run(flow, D2))
+
+    assert failed.reason.startswith(r"RuntimeError: \x1b]0;x\x07m0 m0")
+    assert failed.reason.endswith("(fussy.py:7)")
+    assert len(failed.reason) < 1100
+    assert not steers(failed.trace.replace("\n", ""))
 
 
 def test_an_unreadable_raw_file_fails_the_day_it_names(lab):
