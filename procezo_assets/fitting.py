@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from filelock import FileLock
-
 from procezo_assets.datasets import Dataset
+from procezo_assets.day_lock import in_turn
 from procezo_assets.errors import FitError, FitWaitsError
 from procezo_assets.faults import is_transient
 from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
@@ -56,9 +55,8 @@ def provided_fit(
     """
     named = f"stage '{stage.name}' of dataset '{dataset.name}'"
     try:
-        lock = dataset.fit_lock(stage.output)
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):  # another run may be making it from the same days
+        # another run may be making it from the same days
+        with in_turn(dataset.fit_lock(stage.output), f"fitting {named}"):
             folder = dataset.stage(stage.output)
             if not fit_is_due(stage, params, dataset, refit=refit):
                 found = current_fit(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import sqlite3
 from contextlib import closing, contextmanager
 
@@ -21,9 +22,11 @@ from core_home import (
     failures,
 )
 
-from procezo_assets import fits
+from procezo_assets import day_lock, fits
 from procezo_assets.fits import current_fit
 from procezo_assets.raw import catalog_store
+from procezo_assets.raw.catalog import Catalog
+from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.retries import Waited, run_patiently
 from procezo_assets.runs import RawScanned, Work
 
@@ -147,6 +150,34 @@ def test_a_catalog_that_is_locked_is_waited_for(home, monkeypatch):
     assert set(done(events)) == {("parsed", D1), ("clean", D1)}
     (waited,) = [event for event in events if isinstance(event, Waited)]
     assert "catalog.sqlite has been locked for 0.1 s" in waited.reason
+
+
+def scan_lock(dataset):
+    return Catalog(CatalogStore(dataset.catalog), "f", dataset.name).lock
+
+
+@pytest.mark.parametrize(
+    ("lock_of", "stage", "doing"),
+    [
+        (lambda dataset: dataset.lock(D1), "parsed", "working on 2025-03-01"),
+        (lambda dataset: dataset.fit_lock("35_normalized"), "normalized", "fitting"),
+        (scan_lock, "parsed", "reading the raw files"),
+    ],
+)
+def test_a_wait_for_a_turn_ends_and_is_tried_again(home, monkeypatch, lock_of, stage, doing):
+    monkeypatch.setattr(day_lock, "TURN_WAIT_S", 0.1)
+    home.raw_days(D1)
+    lock = lock_of(home.home.dataset("DS"))
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    flow = home.flow(PARSE, CLEAN, NORMALIZE)
+    with closing(lock.open("ab")) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        (failed,) = failures(home.run(flow, D1))
+        events, slept = patiently(home, flow, D1, on_sleep=other.close)
+    assert failed.stage.name == stage
+    assert f"another run has been {doing}" in failed.reason
+    assert "for 0.1 seconds" in failed.reason
+    assert (slept, failures(events)) == ([5], [])
 
 
 FITTED = (PARSE, CLEAN, {"treatment": "disk"}, {**NORMALIZE, "input": "22_disk"})
