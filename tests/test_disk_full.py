@@ -89,12 +89,12 @@ def test_all_of_a_home(disk, tmp_path, free):
     goes_on(home, tmp_path)
 
 
-@pytest.mark.parametrize("fitted", [True, False])
-def test_the_datasets_alone(disk, tmp_path, fitted):
+@pytest.mark.parametrize(("fitted", "free"), [(True, 60_000), (False, 200_000)])
+def test_the_datasets_alone(disk, tmp_path, fitted, free):
     home = SmallHome(tmp_path / "home")
     (home.path / "datasets").symlink_to(disk.folder)
     before = yesterday(home, fitted=fitted)
-    disk.leave(60_000)
+    disk.leave(free)
     failed = home.command("procezo", "flow", "small", "--last")
     assert failed.code == 1
     assert "No space left on device" in failed.error
