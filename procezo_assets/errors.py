@@ -64,7 +64,11 @@ class RawFileError(ProcezoError):
     """A raw file cannot be read at all (bad lines are quarantined, never an error)."""
 
 
-class RawFileChangedError(RawFileError):
+class TransientRawFileError(RawFileError):
+    """A raw file cannot be read just now; trying again may help."""
+
+
+class RawFileChangedError(TransientRawFileError):
     """A raw file is not what it was when its lines were counted; counting them again may help."""
 
 

@@ -7,7 +7,7 @@ import sqlite3
 
 from filelock import Timeout
 
-from procezo_assets.errors import FitWaitsError, TransientStoreError
+from procezo_assets.errors import FitWaitsError, TransientRawFileError, TransientStoreError
 
 _PASSING = frozenset(
     {
@@ -40,7 +40,7 @@ _PASSING_IN_SQLITE = frozenset(
 
 def is_transient(error: BaseException | None) -> bool:
     """Tell whether trying again may help: a full disk, a lock, a server that is out of reach."""
-    if isinstance(error, TransientStoreError | FitWaitsError):
+    if isinstance(error, TransientStoreError | TransientRawFileError | FitWaitsError):
         return True
     if isinstance(error, Timeout | ConnectionError | TimeoutError):
         return True

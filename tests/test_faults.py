@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from pathlib import Path
 
 import pytest
 from filelock import Timeout
 
-from procezo_assets.errors import PartitionError, StoreError, TransientStoreError
+from procezo_assets.errors import (
+    PartitionError,
+    RawFileChangedError,
+    StoreError,
+    TransientStoreError,
+)
 from procezo_assets.faults import is_transient
+from procezo_assets.raw.containers import unreadable
 
 
 def of_sqlite(code):
@@ -29,6 +36,9 @@ def of_sqlite(code):
         (TimeoutError(), True),
         (Timeout("x.lock"), True),
         (TransientStoreError("the server is away"), True),
+        (RawFileChangedError("it is being written"), True),
+        (unreadable(Path("a"), OSError(errno.EIO, "Input/output error")), True),
+        (unreadable(Path("a"), PermissionError(errno.EACCES, "Permission denied")), False),
         (StoreError("the table has other columns"), False),
         (PartitionError("nothing there"), False),
         (ZeroDivisionError(), False),

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import sqlite3
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from core_home import (
@@ -24,7 +25,7 @@ from core_home import (
 
 from procezo_assets import day_lock, fits
 from procezo_assets.fits import current_fit
-from procezo_assets.raw import catalog_store
+from procezo_assets.raw import catalog_store, containers
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_store import CatalogStore
 from procezo_assets.retries import Waited, run_patiently
@@ -245,3 +246,22 @@ def test_a_fault_while_a_fit_is_made_passes_like_any_other(home, monkeypatch):
     (waited,) = [event for event in events if isinstance(event, Waited)]
     assert waited.days == 2
     assert "'normalized' of dataset 'DS' cannot be fitted: OSError: [Errno 28]" in waited.reason
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux")
+def test_a_raw_file_whose_disk_fails_for_a_while_is_waited_for(home, monkeypatch):
+    monkeypatch.setattr(containers, "leads_out", lambda *_: False)
+    home.raw_days(D1, D2)
+    path = home.home.dataset("DS").raw / f"x_pil-98_{D2}.csv"
+    path.symlink_to("/proc/self/mem")  # an I/O error from its first byte on
+
+    def repair():
+        path.unlink()
+        home.raw_days(D2, device="pil-98", level=500)
+
+    events, slept = patiently(
+        home, home.flow(PARSE, CLEAN, NORMALIZE), D1, D2, waits=(5, 20, 60), on_sleep=repair
+    )
+    assert (slept, failures(events)) == ([5], [])
+    fit = current_fit(home.home.dataset("DS").stage("35_normalized"))
+    assert sorted(fit.content["devices"]) == ["pil-90", "pil-98"]
