@@ -220,7 +220,7 @@ class _Reporter:
             "; ".join(told[:_NAMED_FAILURES]) + (f"; and {more} more" if more > 0 else ""),
             metadata={
                 "failed": dg.MetadataValue.json(told),
-                FAULT: any(one.is_fault for one in failures),
+                FAULT: any(one.is_fault and one.stage.treatment.kind != "load" for one in failures),
             },
             allow_retries=False,
         )
