@@ -29,7 +29,8 @@ demo: setup  ## make sample data, run its flow, load the databases, show where t
 
 test: setup  ## run the test suite
 	@echo "test: running the suite"
-	@env -u PROCEZO_HOME -u DAGSTER_HOME $(BIN)/python -m pytest -n 3 --dist worksteal
+	@env -u PROCEZO_HOME -u DAGSTER_HOME -u PYTHONDONTWRITEBYTECODE \
+	  $(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: setup  ## format, lint and types
 	@echo "check: ruff format, ruff check, mypy --strict"

@@ -30,12 +30,17 @@ M = TypeVar("M", bound=BaseModel)
 # a treatment's own are known by their type
 _SECRET_NAME = re.compile(
     r"passw|passphrase|credential|^(?:url|notify)$"
+    r"|^(?:(?:api|db|ftp|mail|pg|smtp|sql|user)[_-]?)?pass$"
     r"|(?<![a-z])(?:pwds?|dsn|(?:client|app)?secrets?|(?:access|auth|api|bearer)?tokens?"
-    r"|(?:api|private)[_-]?keys?)(?![a-z])"
+    r"|auth(?:orization)?|cookies?|(?:web)?hooks?|conn(?:ection)?[_-]?str(?:ing)?"
+    r"|(?:access|account|api|encryption|private|secret|shared|signing)[_-]?(?:access[_-]?)?keys?"
+    r")(?![a-z])"
 )
 _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-# `user:password@` of an address, `password=` of libpq
-_SECRET_TEXT = re.compile(r"://\S*@|password\s*=", re.IGNORECASE)
+# `user:password@` of an address, with blanks or slashes in it; `password=` of libpq and others
+_SECRET_TEXT = re.compile(
+    r"://(?:\S*|[^/?#]*)@|(?:passw(?:or)?d|pwd|(?:account|access)key)\s*=", re.IGNORECASE
+)
 _MASK = "**********"
 _SHOWN_DEPTH = 20
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import tempfile
 import uuid
 from pathlib import Path
-from unittest.mock import patch
 
 import psycopg
 import pytest
-from alembic.script import ScriptDirectory
 from filelock import FileLock
 from hypothesis import settings
+from migrations import migrations_read_once
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -29,11 +29,21 @@ _OTHER_SERVER = "PROCEZO_TEST_POSTGRES_URL"
 _SERVERS = ["embedded", *(["given"] if os.environ.get(_OTHER_SERVER) else [])]
 
 # begun first, so that no worker is left alone with one at the end
-_LONGEST = {"test_demo_e2e", "test_live", "test_readme", "test_damaged_files"}
+_LONGEST = {"test_demo_e2e", "test_kills", "test_live", "test_readme"}
 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.stem not in _LONGEST)
+
+
+def pytest_collection_finish():
+    # what was imported is no garbage: no test needs to look through it
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()  # else DuckDB takes at the exit what it made for leaks
 
 
 @pytest.fixture(scope="session")
@@ -80,17 +90,5 @@ def postgres_url(request):
 
 @pytest.fixture(autouse=True, scope="session")
 def _migrations_are_read_once():
-    """Let Dagster's storages, of which each test makes its own, share what they migrate by.
-
-    Reading the migrations from disk is a quarter of the time of a small run.
-    """
-    read, known = ScriptDirectory.from_config, {}
-
-    def from_config(config):
-        location = config.get_main_option("script_location")
-        if location not in known:
-            known[location] = read(config)
-        return known[location]
-
-    with patch.object(ScriptDirectory, "from_config", from_config):
+    with migrations_read_once():
         yield

@@ -183,9 +183,9 @@ class KilledRuns:
         found, wanted = state_of(home, url), self.after[command]
         assert found == wanted, _differences(found, wanted)
         assert left_behind(home.path) == []
-        nothing = home.command("procezo", *COMMANDS["last"])
+        nothing = home.procezo(*COMMANDS["last"])
         assert (nothing.code, "up to date" in nothing.err) == (0, True), nothing.err
-        ledger = home.command("procezo", "ledger", "DS-1")
+        ledger = home.procezo("ledger", "DS-1")
         assert ledger.code == 0, ledger.out + ledger.err
 
     def _make_template(self) -> None:

@@ -22,6 +22,7 @@ from core_home import (
     failures,
     lines,
 )
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -105,7 +106,7 @@ def results(lab):
 
 
 @given(st.lists(STEP, max_size=12))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(10))
 def test_runs_over_what_changed_make_the_bytes_of_one_run_over_all(steps):
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         lab, full = CoreHome(Path(first)), CoreHome(Path(second))
@@ -126,7 +127,7 @@ def test_runs_over_what_changed_make_the_bytes_of_one_run_over_all(steps):
 
 
 @given(LINES, st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=examples(6))
 def test_lines_that_come_in_any_order_and_files_make_the_values_of_one_file(texts, random):
     texts = list({line.partition(";")[0]: line for line in texts}.values())  # no ties
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:

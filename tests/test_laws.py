@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from core_home import AGGREGATE, CLEAN, D1, D2, PARSE, RESAMPLE, TRANSFORM, CoreHome
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -59,7 +60,7 @@ def made(files, steps=STEPS):
 
 
 @given(LINES, st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=examples(8))
 def test_a_partition_is_the_same_whatever_the_files_are_called_or_repeated(lines, random):
     cut = random.randrange(len(lines) + 1)
     first, second = lines[:cut], lines[cut:]
@@ -78,7 +79,7 @@ def test_a_partition_is_the_same_whatever_the_files_are_called_or_repeated(lines
 
 
 @given(LINES, st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=examples(8))
 def test_a_partition_has_the_same_values_however_its_lines_are_split(lines, random):
     lines = list({line.partition(";")[0]: line for line in lines}.values())  # no ties
     digests, frames = made({"pil-90_2025-03-01.csv": lines})
@@ -94,7 +95,7 @@ def test_a_partition_has_the_same_values_however_its_lines_are_split(lines, rand
 
 
 @given(LINES)
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=examples(6))
 def test_what_is_added_to_one_day_leaves_the_other_as_it_is(lines):
     before, _ = made({"pil-90_2025-03-01.csv": lines})
 

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from small_home import AGGREGATE, CLEAN, CSV, DAYS, DUCKDB, PARSE, SmallHome
 
 from procezo_assets.orchestration.code_location import build_defs
-from procezo_assets.parameters import is_secret_name
+from procezo_assets.parameters import is_secret_name, is_secret_text
 from procezo_assets.stores import postgres_connection
 
 pytestmark = [
@@ -294,11 +294,37 @@ def test_secrets_are_known_by_the_words_of_their_names():
     for name in (
         "password", "sslpassword", "PGPASSWORD", "passwort", "db_pwd", "client_secret", "token",
         "clientSecret", "APIToken", "access-tokens", "accesstoken", "token2", "apiKey", "api_key",
-        "private-key", "sentry_dsn", "credentials", "passphrase", "notify", "url",
+        "private-key", "sentry_dsn", "credentials", "passphrase", "notify", "url", "pass",
+        "api_pass", "auth", "authorization", "cookie", "webhook", "hook_url", "access_key",
+        "aws_secret_access_key", "account-key", "conn_str", "connectionString",
     ):  # fmt: skip
         assert is_secret_name(name), name
     for name in (
         "byssus_secretion", "groundsnow", "redsnapper", "notify_level", "tokenizer", "curl",
-        "upwdraft", "url_count", "key",
+        "upwdraft", "url_count", "key", "low_pass", "passes", "author", "hooked", "keys_used",
+        "connections",
     ):  # fmt: skip
         assert not is_secret_name(name), name
+
+
+def test_secrets_are_known_by_what_stands_in_a_text():
+    for text in (
+        "postgresql://u:my pass@h/d", "postgresql://u:a/b@h", "host=h password=x", "passwd = x",
+        "DefaultEndpointsProtocol=https;AccountKey=abc", "pwd=x",
+    ):  # fmt: skip
+        assert is_secret_text(text), text
+    for text in ("https://example.org/a?b#c", "a@b", "the key = 5", "m0 of 10 at 5@10"):
+        assert not is_secret_text(text), text
+
+
+def test_check_warns_of_each_secret_in_a_flow_file_by_its_place(home, shown):
+    token = {"treatment": "own", "params": {"key": CANARY, "api_token": CANARY}}
+    home.write_flow(PARSE, CLEAN, token, server(), notify=[f"slack://{CANARY}", {"env": "SLACK"}])
+    (home.path / "flows/small.json").chmod(0o644)
+
+    ended = shown.procezo("check")
+
+    told = [line for line in ended.err.splitlines() if "stands in the flow file" in line]
+    steps = ["steps[2].params.api_token", "steps[2].params.key", "steps[3].params.password"]
+    assert sorted(line.split()[2] for line in told) == ["notify[0]", *steps]
+    assert all("which others on this machine can read" in line for line in told)

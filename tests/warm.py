@@ -7,6 +7,7 @@ uses none, so that each command sees the project and its home anew.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -17,12 +18,23 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from migrations import migrations_read_once
+
 from procezo_assets.orchestration.run_server import PRELOADED
 
 _SECONDS = 120
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([*PRELOADED])
+_context.set_forkserver_preload(
+    [
+        *PRELOADED,
+        "dagster._core.definitions.antlr_asset_selection.antlr_asset_selection",
+        "dagster._core.definitions.repository_definition.repository_data_builder",
+        "dagster._core.instance.factory",
+        "python_calamine",
+        "rich.progress",
+    ]
+)
 
 
 def run_command(
@@ -73,6 +85,7 @@ def _run(
     err: Path,
     prepare: Callable[..., None] | None,
 ) -> None:
+    gc.freeze()  # as run_server does: no command looks through what was imported
     for number, path, flags in (
         (0, os.devnull, os.O_RDONLY),
         (1, out, os.O_WRONLY | os.O_CREAT),
@@ -94,4 +107,5 @@ def _run(
         from procezo_assets.cli import main  # noqa: PLC0415
     if prepare is not None:
         prepare()
-    main()
+    with migrations_read_once():
+        main()

@@ -12,7 +12,7 @@ from procezo_assets.datasets import Home
 from procezo_assets.errors import ProcezoError
 from procezo_assets.flows import Flow
 from procezo_assets.harmless import harmless
-from procezo_assets.parameters import plain_secrets
+from procezo_assets.portability.secrets import without_secrets
 from procezo_assets.settings import load_settings
 from procezo_assets.templates import lacking
 
@@ -61,11 +61,11 @@ def check(flows: tuple[str, ...], output_format: str) -> None:
 
 
 def _warnings(flow: Flow, datasets: list[str]) -> list[str]:
+    _, secrets = without_secrets(flow, flow.path.read_bytes())
     warnings = [
-        f"{flow.path.name}, step '{stage.name}': a password stands in the flow file"
-        f'{_readers(flow)}; write {{"env": "PGPASSWORD"}} instead'
-        for stage in flow.stages
-        if any(plain_secrets(flow.parameters(stage, name)) for name in ("", *datasets))
+        f"{flow.path.name}: {place} is a secret that stands in the flow file{_readers(flow)}; "
+        'where it takes {"env": "NAME"}, name an environment variable instead'
+        for place in secrets
     ]
     if not datasets:
         warnings.append(f"{flow.path.name}: there is no dataset {' or '.join(flow.patterns)} yet")

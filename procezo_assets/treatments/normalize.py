@@ -39,7 +39,10 @@ class NormalizeParameters(Parameters):
     )
     clip: bool = Field(True, description="Keep results within [0, 1].")
     fit_window_days: int = Field(
-        0, ge=0, description="Fit on the last days of data only, in days; 0 takes them all."
+        0,
+        ge=0,
+        le=36_500,
+        description="Fit on the last days of data only, in days; 0 takes them all.",
     )
     min_range_warn: float = Field(
         0, ge=0, description="Warn where a fitted range is narrower, in the unit of the values."

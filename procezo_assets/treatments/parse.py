@@ -122,6 +122,7 @@ class Substitution(BaseModel):
     target: str = Field("", pattern=r"^[^/\x00]*$", description="What to put in its place.")
 
 
+_Integer = Annotated[int, Field(ge=_INT64[0], le=_INT64[1])]
 DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 
 
@@ -189,7 +190,7 @@ class ParseParameters(Parameters):
         description="What becomes of local times that the clock skips; `shift` moves them by as "
         "much as it skips.",
     )
-    null_values: tuple[int | float | str, ...] = Field(
+    null_values: tuple[_Integer | float | str, ...] = Field(
         (),
         description="Values that stand for none, such as -9999; numbers compare as numbers, texts "
         "exactly. csv: NA, N/A, NaN, null and an empty field always do.",

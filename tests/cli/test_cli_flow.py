@@ -209,7 +209,8 @@ def test_ctrl_c_is_one_line_and_the_next_run_goes_on(home):
     home.write_treatment("slow", SLOW)
     home.write_flow(PARSE, CLEAN, {"treatment": "slow"})
     process = subprocess.Popen(
-        [BIN / "procezo", "flow", "small"],
+        # a shell may have told its background processes to ignore it
+        ["env", "--default-signal=INT", BIN / "procezo", "flow", "small"],
         env=home.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

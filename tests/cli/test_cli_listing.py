@@ -149,7 +149,7 @@ def test_check_warns_of_a_plain_password_without_showing_it(other):
     (other.path / "flows/small.json").chmod(0o644)
     ended = other.procezo("check")
     assert ended.code == 0
-    assert "warning: small.json, step 'postgres'" in ended.err
+    assert "warning: small.json: steps[1].params.password is a secret" in ended.err
     assert '{"env": ' in ended.err
     assert "others on this machine can read" in ended.err
     (other.path / "flows/small.json").chmod(0o600)

@@ -31,8 +31,8 @@ from procezo_assets.treatments import Parameters, treatment
 
 @treatment(inputs=("10_parsed",), output="15_slow")
 def slow(frame: pl.DataFrame, params: Parameters) -> pl.DataFrame:
-    """Take long."""
-    time.sleep(4)
+    """Take long: once it has begun, it is not interrupted."""
+    time.sleep(6)
     return frame
 '''
 MARKS = '''

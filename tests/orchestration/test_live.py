@@ -40,7 +40,7 @@ def dagster_dev(home):
     finally:
         os.killpg(dev.pid, signal.SIGINT)
         try:
-            dev.wait(30)
+            dev.wait(120)
         finally:
             if dev.poll() is None:
                 os.killpg(dev.pid, signal.SIGKILL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import random
 import tempfile
 import zipfile
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +26,6 @@ from procezo_assets.raw.quarantine import Quarantine, quarantine_path
 from procezo_assets.raw.source import RawSource
 from procezo_assets.treatments.parse import ParseParameters
 
-FILES = int(os.environ.get("PROCEZO_TEST_DAMAGED_FILES", "150"))
 LIMITS = Limits(date(2020, 1, 1), date(2026, 1, 31))
 
 SECONDS = range(40)
@@ -138,7 +137,7 @@ def quarantined(dataset, name):
 )
 @settings(
     deadline=None,
-    max_examples=FILES,
+    max_examples=examples(60),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_every_line_of_a_damaged_file_is_in_exactly_one_place(kind, damages, seed, declared):

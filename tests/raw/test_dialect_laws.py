@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -101,7 +102,7 @@ def read(text, params) -> tuple[Dialect, pl.DataFrame, pl.DataFrame]:
 
 
 @given(written())
-@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 def test_rows_are_read_back_or_the_file_is_refused(file):
     try:
         dialect, classified, fields = read(file.text, file.params)

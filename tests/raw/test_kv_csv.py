@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -144,7 +145,7 @@ ALIKE_LINES = st.lists(KEYS, min_size=1, max_size=4).flatmap(
 
 
 @given(st.one_of(st.lists(LINES, min_size=1, max_size=12), ALIKE_LINES), st.integers(1, 3))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(150))
 def test_fields_by_position_are_fields_by_expression(lines, few):
     by_position, met = fields(*lines)
     with pytest.MonkeyPatch.context() as patch:
@@ -188,7 +189,7 @@ NUMBERS = st.one_of(
     dtype=st.sampled_from(["int", "float"]),
     last=st.sampled_from(["", ";x", ";m1:", ";m1:3"]),
 )
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(150))
 def test_numbers_that_are_read_at_once_are_those_of_their_texts(values, dtype, last):
     lines = [f"{T};m0:{value}{last}" for value in values]
     at_once, _ = fields(*lines, type_of=lambda _: TYPES[dtype])

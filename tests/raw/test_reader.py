@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -224,7 +225,7 @@ BYTES = st.one_of(st.binary(max_size=60), st.lists(PIECES, max_size=25).map(b"".
 @example(data=b"\r", params={"format": "csv"})
 @example(data=b"\x0b\n\x1c\n", params={"format": "csv"})
 @example(data=b'"\n"', params={"format": "csv", "delimiter": ","})
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=examples(125))
 def test_every_line_of_any_bytes_ends_in_exactly_one_place(data, params):
     with tempfile.TemporaryDirectory() as folder:
         lines = read(data, Path(folder), **params)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -29,8 +30,8 @@ print(embedded_postgres.start(Path(sys.argv[1])))
 """
 
 
-@pytest.fixture
-def folder():
+@contextmanager
+def open_folder():
     """A folder that the server's user can enter, also where root runs the tests."""
     made = Path(tempfile.mkdtemp(prefix="procezo-tests-"))
     made.chmod(0o711)
@@ -43,8 +44,22 @@ def folder():
 
 
 @pytest.fixture
+def folder():
+    with open_folder() as made:
+        yield made
+
+
+@pytest.fixture
 def state(folder):
     return folder / ".procezo"
+
+
+@pytest.fixture(scope="module")
+def running():
+    """A server that no test stops or starts anew."""
+    with open_folder() as made:
+        embedded_postgres.start(made / ".procezo")
+        yield made / ".procezo"
 
 
 def scalar(url, query):
@@ -57,8 +72,8 @@ def postmaster(state):
     return int((Path(data) / "postmaster.pid").read_text().splitlines()[0])
 
 
-def test_every_client_accepts_the_url_and_the_server_is_utf8_and_utc(state):
-    url = embedded_postgres.start(state)
+def test_every_client_accepts_the_url_and_the_server_is_utf8_and_utc(running):
+    url = embedded_postgres.start(running)
 
     assert scalar(url, "SELECT current_database()") == "procezo"
     assert scalar(url, "SHOW timezone") == "UTC"
@@ -101,11 +116,11 @@ def test_data_and_address_outlive_a_restart(state):
     assert scalar(url, "SELECT n FROM kept") == 7
 
 
-def test_the_reader_reads_over_tcp_and_does_nothing_else(state):
-    with psycopg.connect(embedded_postgres.start(state)) as connection:
+def test_the_reader_reads_over_tcp_and_does_nothing_else(running):
+    with psycopg.connect(embedded_postgres.start(running)) as connection:
         connection.execute("CREATE SCHEMA flow")
         connection.execute("CREATE TABLE flow.t AS SELECT 7 AS n")
-    reader = embedded_postgres.reader_url_if_running(state)
+    reader = embedded_postgres.reader_url_if_running(running)
 
     assert "@127.0.0.1:" in reader
     assert scalar(reader, "SELECT n FROM flow.t") == 7
@@ -119,12 +134,10 @@ def test_the_reader_reads_over_tcp_and_does_nothing_else(state):
             psycopg.connect(f"postgresql://{wrong}@127.0.0.1:{port}/procezo")
 
 
-def test_socket_and_password_are_the_users_own(state):
-    embedded_postgres.start(state)
-
-    record = json.loads((state / "postgres" / "server.json").read_text())
+def test_socket_and_password_are_the_users_own(running):
+    record = json.loads((running / "postgres" / "server.json").read_text())
     assert Path(record["socket"]).stat().st_mode & 0o777 == 0o700
-    assert embedded_postgres.password_file(state).stat().st_mode & 0o777 == 0o600
+    assert embedded_postgres.password_file(running).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("name", ["with blanks", 'été à l\'Île $HOME "x"', "n" * 200])
@@ -142,7 +155,7 @@ def test_processes_that_race_get_one_server(state):
         )
         for _ in range(4)
     ]
-    answers = [racer.communicate(timeout=60) for racer in racers]
+    answers = [racer.communicate(timeout=120) for racer in racers]
 
     assert [racer.returncode for racer in racers] == [0, 0, 0, 0], answers
     urls = {out.decode().strip() for out, _ in answers}
@@ -151,14 +164,14 @@ def test_processes_that_race_get_one_server(state):
 
 def test_the_server_outlives_the_starter_and_its_ctrl_c(state):
     starter = subprocess.Popen(
-        [sys.executable, "-c", _START + "import time; time.sleep(60)", state],
+        [sys.executable, "-c", _START + "import time; time.sleep(300)", state],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     url = starter.stdout.readline().decode().strip()
     os.killpg(starter.pid, signal.SIGINT)
-    starter.communicate(timeout=30)
+    starter.communicate(timeout=120)
 
     assert starter.returncode != 0
     assert scalar(url, "SELECT 1") == 1
@@ -295,10 +308,11 @@ def test_a_missing_package_says_what_to_do(state, monkeypatch):
         embedded_postgres.start(state)
 
 
-def test_a_running_server_is_found_without_delay(state):
-    embedded_postgres.start(state)
+def test_a_running_server_is_found_without_delay(running):
+    took = []
+    for _ in range(5):  # the machine may be busy
+        begun = time.perf_counter()
+        embedded_postgres.start(running)
+        took.append(time.perf_counter() - begun)
 
-    begun = time.perf_counter()
-    embedded_postgres.start(state)
-
-    assert time.perf_counter() - begun < 0.1
+    assert min(took) < 0.1

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from postgres_rows import NEXT, OURS, load, rows, tidy
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from tcp_proxy import Proxy
 
 from procezo_assets.errors import StoreError, TransientStoreError
 from procezo_assets.stores.postgres_connection import (
@@ -33,7 +34,7 @@ class TestConnection:
         with pytest.raises(TransientStoreError) as caught:
             load(f"postgresql://u:s3cr3t@127.0.0.1:{port}/lab", {"t": tidy(m0=[1])})
 
-        assert 1 < time.monotonic() - begun < 15
+        assert time.monotonic() - begun > 1  # it was tried again
         assert f"127.0.0.1:{port}/lab" in str(caught.value)
         assert "s3cr3t" not in repr(caught.value)
         assert type(caught.value) is TransientStoreError
@@ -94,12 +95,14 @@ class TestConnection:
         assert rows(postgres_url, "SELECT m0 FROM flow.t") == [(2,)]
 
     def test_a_missing_database_is_refused_at_once(self, postgres_url):
-        begun = time.monotonic()
-        with pytest.raises(StoreError, match="does not exist") as caught:
-            load(make_conninfo(postgres_url, dbname="no_such"), {"t": tidy(m0=[1])})
+        with (
+            Proxy(postgres_url) as line,
+            pytest.raises(StoreError, match="does not exist") as caught,
+        ):
+            load(make_conninfo(line.url, dbname="no_such"), {"t": tidy(m0=[1])})
 
         assert not isinstance(caught.value, TransientStoreError)
-        assert time.monotonic() - begun < 1
+        assert line.connections == 1
 
 
 @pytest.mark.parametrize(

@@ -128,22 +128,23 @@ def test_a_server_that_has_too_many_clients_is_tried_again(server, state):
 @pytest.mark.usefixtures("server")
 def test_a_wrong_password_is_refused_at_once_and_not_shown(state):
     reader = embedded_postgres.reader_url_if_running(state)
-    begun = time.monotonic()
-    with pytest.raises(StoreError, match="password authentication failed") as caught:
-        load(make_conninfo(reader, password="s3cr3t"), {"t": AFTER})  # noqa: S106 - no one's
+    with (
+        Proxy(reader) as line,
+        pytest.raises(StoreError, match="password authentication failed") as caught,
+    ):
+        load(make_conninfo(line.url, password="s3cr3t"), {"t": AFTER})  # noqa: S106 - no one's
     assert type(caught.value) is StoreError
     assert "s3cr3t" not in repr(caught.value)
-    assert time.monotonic() - begun < 2
+    assert line.connections == 1
 
 
 def test_a_server_that_accepts_and_never_answers_is_given_up(server, monkeypatch):
     monkeypatch.setattr(postgres_connection, "_GIVE_UP_AFTER_S", 1)
-    begun = time.monotonic()
     with Proxy(server) as line:
         line.open.clear()
         with pytest.raises(TransientStoreError, match="cannot be reached"):
             load(make_conninfo(line.url, connect_timeout=2), {"t": AFTER})
-    assert time.monotonic() - begun < 10
+        assert line.connections == 1
 
 
 def test_a_server_that_falls_silent_is_given_up_and_commits_nothing_later(server, monkeypatch):

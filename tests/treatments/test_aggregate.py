@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -238,7 +239,7 @@ def test_values_are_accounted_for_in_every_window(samples, windows):
     bits=st.integers(1, 62),
     window=st.sampled_from(["1s", "7s", "10s"]),
 )
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(100))
 def test_integers_are_summarised_by_hash_as_by_slices(samples, bits, window):
     samples = sorted(samples, key=lambda sample: sample[0])
     frame = frame_at(

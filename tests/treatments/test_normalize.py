@@ -205,6 +205,7 @@ def test_a_narrow_range_is_warned_about():
         ({"columns": {"*": "x"}}, "need one"),
         ({"columns": {"*_*": "*_*"}}, "need one"),
         ({"fit_window_days": -1}, "fit_window_days"),
+        ({"fit_window_days": 10**12}, "fit_window_days"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(params, problem):

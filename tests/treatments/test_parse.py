@@ -255,6 +255,12 @@ def test_domains_that_contradict_themselves_are_refused(domains, problem):
         ParseParameters.model_validate({"domains": domains})
 
 
+def test_a_null_value_is_a_number_that_a_column_can_hold():
+    assert ParseParameters(null_values=(-9999, 1e30, "x")).null_values == (-9999, 1e30, "x")
+    with pytest.raises(ValidationError, match="null_values"):
+        ParseParameters.model_validate({"null_values": [10**4000]})
+
+
 def test_a_reserved_key_can_be_renamed_and_names_can_be_swapped():
     domain = DomainColumns(
         columns=("device", "a", "b"), rename={"device": "logger", "a": "b", "b": "a"}
