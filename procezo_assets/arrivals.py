@@ -7,6 +7,7 @@ files (`arrival_news.py`), and who looks and runs (`orchestration/sensors.py`).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -154,14 +155,17 @@ def look(
     touched = source.touched(memory.mark)
     in_time = {day for day in touched.days if flow.start <= day <= today()}
     flying = list(in_flight)
-    due, awaited = _due_again(memory.awaited, _days_of(flying), now)
+    fitting = any(_fit_is_due(flow, dataset, stage) for stage in flow.stages)
+    # a fit is made from all there is, once: days that a fault has stopped come with new ones
+    together = fitting and bool(in_time or memory.pending)
+    due, awaited = _due_again(memory.awaited, _days_of(flying), math.inf if together else now)
     attempts = {day: one.attempt for one in memory.awaited for day in _from_to(one)}
     pending = _days_of(memory.pending) | in_time | due
     attempts = {day: 0 if day in in_time else attempts.get(day, 0) for day in pending}
-    given_up = {day for day in due if attempts[day] >= len(AGAIN_AFTER)}
+    given_up = {day for day in due if attempts[day] >= len(AGAIN_AFTER) and not together}
     busy = (pending & _days_of(flying)) | _written(source, pending, changes)
-    if any(_fit_is_due(flow, dataset, stage) for stage in flow.stages) and (changes.left or flying):
-        busy = set(pending)  # a fit is made from all there is, once
+    if fitting and (changes.left or flying):
+        busy = set(pending)
     asked, late = _asked(flow, dataset, source, sorted(pending - busy), deadline)
     lost = [one for one in asked if given_up.intersection(_from_to((one.first, one.last)))]
     asked = [

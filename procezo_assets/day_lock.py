@@ -1,12 +1,16 @@
-"""Days that runs work on: one run at a time, and what a run that was killed has left of them."""
+"""Runs that wait for each other, and days that one of them works on at a time.
+
+Also what a run that was killed has left of its days.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import date
+from pathlib import Path
 from typing import IO
 
 from filelock import FileLock, Timeout
@@ -23,17 +27,49 @@ _ASK_EVERY_S = 0.05
 
 
 @contextmanager
+def in_turn(lock: Path, doing: str, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock once no other run does.
+
+    Args:
+        lock: Its file; the folder is made.
+        doing: What another run does that holds it, to tell of.
+        wait: Whether to wait for it.
+
+    Raises:
+        TransientStoreError: Where another one holds it, for very long if it is waited for.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(lock, timeout=TURN_WAIT_S if wait else 0))
+        except Timeout:
+            raise _taken(doing) from None
+        yield
+
+
+def day_in_turn(dataset: Dataset, day: date) -> AbstractContextManager[None]:
+    """Keep runs from a day while the block looks at it or works on it, as `in_turn` does.
+
+    Args:
+        dataset: The dataset.
+        day: The UTC day.
+    """
+    return in_turn(dataset.lock(day), _working(dataset, day))
+
+
+@contextmanager
 def working_on(dataset: Dataset, day: date) -> Iterator[None]:
     """Work on the partitions of a day once no other run does.
 
     Args:
         dataset: The dataset.
         day: The UTC day.
+
+    Raises:
+        TransientStoreError: Where another run works on it for very long.
     """
-    lock = dataset.lock(day)
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
-        mark = lock.with_suffix(_UNFINISHED)
+    with day_in_turn(dataset, day):
+        mark = dataset.lock(day).with_suffix(_UNFINISHED)
         if mark.exists():  # whose run was killed while this one waited
             _remove_written(dataset, day)
         mark.touch()
@@ -60,13 +96,19 @@ def kept_still(dataset: Dataset, day: date) -> Iterator[None]:
         end = time.monotonic() + TURN_WAIT_S
         while not _is_shared(file):
             if time.monotonic() > end:
-                raise TransientStoreError(
-                    f"another run has been working on {day} of dataset '{dataset.name}' for "
-                    f"{TURN_WAIT_S:g} seconds",
-                    "run again when it is done",
-                )
+                raise _taken(_working(dataset, day))
             time.sleep(_ASK_EVERY_S)
         yield
+
+
+def _working(dataset: Dataset, day: date) -> str:
+    return f"working on {day} of dataset '{dataset.name}'"
+
+
+def _taken(doing: str) -> TransientStoreError:
+    return TransientStoreError(
+        f"another run has been {doing} for {TURN_WAIT_S:g} seconds", "run again when it is done"
+    )
 
 
 def _is_shared(file: IO[bytes]) -> bool:

@@ -25,14 +25,14 @@ class ProcezoError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return "; ".join(_one_line(text) for text in (self.problem, self.hint) if text)
+        return "; ".join(one_line(text) for text in (self.problem, self.hint) if text)
 
 
 _LONGEST = 1_000
 _ITS_END = 200
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """What any terminal and log can hold: names out of files may be long, or no text at all."""
     line = harmless(" ".join(text.split()))
     if len(line) <= _LONGEST:
@@ -64,7 +64,11 @@ class RawFileError(ProcezoError):
     """A raw file cannot be read at all (bad lines are quarantined, never an error)."""
 
 
-class RawFileChangedError(RawFileError):
+class TransientRawFileError(RawFileError):
+    """A raw file cannot be read just now; trying again may help."""
+
+
+class RawFileChangedError(TransientRawFileError):
     """A raw file is not what it was when its lines were counted; counting them again may help."""
 
 
@@ -89,6 +93,10 @@ class PartitionError(ProcezoError):
 
 class FitError(ProcezoError):
     """A treatment needs a fit that is not there."""
+
+
+class FitWaitsError(FitError):
+    """A fit cannot be made just now, or not of all its days; trying again may help."""
 
 
 class SchemaError(ProcezoError):
@@ -120,7 +128,7 @@ class TransientStoreError(StoreError):
     """A database cannot be reached just now; trying again may help."""
 
 
-class CatalogLostError(StoreError):
+class CatalogLostError(TransientStoreError):
     """The catalog of raw files was damaged and is empty now; a scan fills it again."""
 
 

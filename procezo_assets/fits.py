@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from procezo_assets.datasets import Dataset, PartKey, StoredFile, stage_days, stored_files
 from procezo_assets.day_lock import kept_still
-from procezo_assets.errors import FitError
+from procezo_assets.errors import FitError, FitWaitsError
 from procezo_assets.parameters import Parameters
 from procezo_assets.stores.replacing import write_atomically
 from procezo_assets.strict_json import MOST_STATE_BYTES, read_small_file, shaped_json
@@ -96,7 +96,8 @@ def make_fit(
         stage_folder: The fitted stage's folder.
 
     Raises:
-        FitError: Where there are no days to fit on, or other runs replace them again and again.
+        FitError: Where there are no days to fit on.
+        FitWaitsError: Where other runs replace them again and again.
         TransientStoreError: Where a run works on a day for very long.
     """
     content = _fitted(treatment, params, dataset, input_folder)
@@ -127,7 +128,7 @@ def _fitted(treatment: Treatment, params: Parameters, dataset: Dataset, folder: 
         else:
             if not _are_replaced(folder, days):
                 return content
-    raise FitError(
+    raise FitWaitsError(
         f"the days in {folder} are replaced while they are fitted on",
         "run again when the run that writes them is done",
     )

@@ -33,6 +33,7 @@ class Plan:
         stages: Which stages.
         stale: What is missing or stale, where that is why it runs.
         refit: Whether the run makes its fits anew.
+        fits_on_others: Whether it makes a fit from days of the runs before it.
     """
 
     dataset: str
@@ -41,6 +42,7 @@ class Plan:
     stages: tuple[Stage, ...]
     stale: tuple[Stale, ...] = ()
     refit: bool = False
+    fits_on_others: bool = False
 
 
 def spans(days: Sequence[date], *, bridged: int = 0) -> list[tuple[date, date]]:
@@ -202,8 +204,9 @@ class Planner:
                 stages=tuple(phase),
                 stale=tuple(one for one in stale if start <= one.day <= end),
                 refit=start == ranges[0][0] and self._refits(phase),
+                fits_on_others=place > 0,
             )
-            for phase in phases
+            for place, phase in enumerate(phases)
             for start, end in ranges
         ]
 

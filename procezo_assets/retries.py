@@ -6,7 +6,6 @@ written stays, and checks are made once, of everything.
 
 from __future__ import annotations
 
-import errno
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -14,34 +13,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 
-from filelock import Timeout
-
 from procezo_assets.dataset_use import in_use
-from procezo_assets.datasets import Dataset
-from procezo_assets.errors import DatasetError, TransientStoreError
+from procezo_assets.errors import DatasetError, FitWaitsError
+from procezo_assets.faults import is_transient
 from procezo_assets.flows import Stage
 from procezo_assets.runs import DayFailed, Event, RawScanned, Work, run
 
 # seconds before each further attempt
 WAITS = (5.0, 20.0, 60.0)
-
-_PASSING = frozenset(
-    {
-        errno.EAGAIN,
-        errno.EBUSY,
-        errno.EDQUOT,
-        errno.EHOSTUNREACH,
-        errno.EINTR,
-        errno.EIO,
-        errno.EMFILE,
-        errno.ENETUNREACH,
-        errno.ENFILE,
-        errno.ENOMEM,
-        errno.ENOSPC,
-        errno.ESTALE,
-        errno.ETIMEDOUT,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -59,13 +38,6 @@ class Waited:
     reason: str
 
 
-def is_transient(error: BaseException) -> bool:
-    """Tell whether trying again may help: a full disk, a lock, a server that is out of reach."""
-    if isinstance(error, TransientStoreError | Timeout | ConnectionError | TimeoutError):
-        return True
-    return isinstance(error, OSError) and error.errno in _PASSING
-
-
 def run_patiently(
     work: Work, *, waits: Sequence[float] = WAITS, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[Event | Waited]:
@@ -81,7 +53,7 @@ def run_patiently(
     """
     with ExitStack() as used:  # also between two attempts
         for dataset in work.days:
-            with suppress(DatasetError):  # of which the run tells
+            with suppress(DatasetError, OSError):  # of which the run tells
                 used.enter_context(in_use(dataset))
         yield from _attempts(work, waits, sleep)
 
@@ -89,55 +61,51 @@ def run_patiently(
 def _attempts(
     work: Work, waits: Sequence[float], sleep: Callable[[float], None]
 ) -> Iterator[Event | Waited]:
-    todo = [work]
-    for attempt, seconds in enumerate((*waits, None)):
-        again: list[Work] = []
+    scanned: set[str] = set()
+    for seconds in (*waits, None):
         stopped: list[DayFailed] = []
-        reason = ""
-        for one in todo:
-            try:
-                for event in run(one):
-                    if isinstance(event, DayFailed) and seconds and is_transient(event.error):
-                        stopped.append(event)
-                    elif attempt == 0 or not isinstance(event, RawScanned):  # told of already
-                        yield event
-            except OSError as error:
-                if not seconds or not is_transient(error):
-                    raise
-                again.append(one)
-                reason = str(error)
-        again += _remaining(work, stopped)
-        if not again or not seconds:
+        for event in run(work):
+            if isinstance(event, DayFailed) and seconds and is_transient(event.error):
+                stopped.append(event)
+                continue
+            if isinstance(event, RawScanned):
+                if event.source.dataset.name in scanned:  # told of already
+                    continue
+                scanned.add(event.source.dataset.name)
+            yield event
+        if not stopped or not seconds:
             return
-        yield Waited(
-            seconds=seconds,
-            days=sum(len(days) for one in again for days in one.days.values()),
-            reason=stopped[0].reason if stopped else reason,
-        )
+        days = {(event.dataset, event.day) for event in stopped}
+        yield Waited(seconds=seconds, days=len(days), reason=stopped[0].reason)
         sleep(seconds)
-        todo = again
+        work = _remaining(work, stopped)
 
 
-def _remaining(work: Work, stopped: Sequence[DayFailed]) -> list[Work]:
-    """What the stopped days have left, by the stage that they were stopped at."""
-    groups: dict[str, dict[Dataset, list[date]]] = defaultdict(lambda: defaultdict(list))
-    datasets = {dataset.name: dataset for dataset in work.days}
+def _remaining(work: Work, stopped: Sequence[DayFailed]) -> Work:
+    """What the stopped days have left: the stage that each was stopped at, and those after it."""
+    left: dict[tuple[str, date], set[str]] = defaultdict(set)
     for event in stopped:
-        groups[event.stage.name][datasets[event.dataset]].append(event.day)
-    return [
-        replace(work, stages=_stages_from(work, name), days=days, refit=False)
-        for name, days in groups.items()
-    ]
-
-
-def _stages_from(work: Work, name: str) -> tuple[Stage, ...]:
-    """The stage that a day was stopped at, and those that it never came to."""
-    names = [stage.name for stage in work.stages]
-    at = work.stages[names.index(name)]
-    if at.treatment.kind == "load":
-        return (at,)
-    return tuple(
-        stage
-        for place, stage in enumerate(work.stages)
-        if place >= names.index(name) or stage.treatment.kind == "load"
+        left[event.dataset, event.day].update(_names_from(work, event.stage))
+    names = set[str]().union(*left.values())
+    days = {
+        dataset: [day for day in its if (dataset.name, day) in left]
+        for dataset, its in work.days.items()
+    }
+    return replace(
+        work,
+        stages=tuple(stage for stage in work.stages if stage.name in names),
+        days={dataset: its for dataset, its in days.items() if its},
+        # else a day would be given another fit than those that came through
+        refit=work.refit and any(isinstance(event.error, FitWaitsError) for event in stopped),
+        left=left,
     )
+
+
+def _names_from(work: Work, at: Stage) -> set[str]:
+    """A stage, and those that a day that was stopped at it never came to."""
+    if at.treatment.kind == "load":
+        return {at.name}
+    place = work.stages.index(at)
+    return {stage.name for stage in work.stages if stage.treatment.kind == "load"} | {
+        stage.name for stage in work.stages[place:]
+    }

@@ -1,14 +1,15 @@
 """A run: many partitions of a flow, several at once, one's trouble never another's.
 
 What belongs here: which days go through which stages, in which phases, and what is told of it.
-What does not: what happens to one day (`pipeline.py`), and who asks (`orchestration/`, `cli/`).
+What does not: what happens to one day (`pipeline.py`), when a fit is made (`fitting.py`), and who
+asks (`orchestration/`, `cli/`).
 """
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -19,14 +20,15 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset, stage_days
 from procezo_assets.day_lock import clean_up, working_on
-from procezo_assets.errors import DatasetError, FitError, ProcezoError
-from procezo_assets.fits import StoredFit, current_fit, has_fit, make_fit
+from procezo_assets.errors import DatasetError, FitError, ProcezoError, one_line
+from procezo_assets.faults import is_transient
+from procezo_assets.fits import StoredFit
+from procezo_assets.fitting import fit_is_due, provided_fit
 from procezo_assets.flows import Flow, Stage
+from procezo_assets.harmless import harmless
 from procezo_assets.loading import load_in_turn, stage_input
 from procezo_assets.parameters import Parameters
 from procezo_assets.pipeline import Partition, PartitionContext, StageDone, StageKept
@@ -73,7 +75,12 @@ class DayFailed:
             text = f"{type(self.error).__name__}: {text}"
         if self.where:
             text = f"{text} ({self.where})"
-        return " ".join(text.split())
+        return one_line(text)
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether neither its rows nor a treatment stopped it: it may come through unchanged."""
+        return is_transient(self.error) or (isinstance(self.error, OSError) and not self.where)
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,8 @@ class Work:
         days: Which days, by dataset.
         run_params: Parameters of this run, over all others.
         refit: Whether fits are made anew.
+        left: The names of the stages that a day has left, by dataset and day, where it is not all
+            of them: an earlier attempt has made the others.
     """
 
     flow: Flow
@@ -126,6 +135,16 @@ class Work:
     days: Mapping[Dataset, Sequence[date]]
     run_params: Mapping[str, Any] = field(default_factory=dict)
     refit: bool = False
+    left: Mapping[tuple[str, date], Collection[str]] = field(default_factory=dict)
+
+    def days_through(self, dataset: Dataset, *stages: Stage) -> list[date]:
+        """The days of a dataset that have any of some stages left, sorted."""
+        names = {stage.name for stage in stages}
+        return sorted(
+            day
+            for day in self.days[dataset]
+            if names.intersection(self.left.get((dataset.name, day), names))
+        )
 
 
 def today() -> date:
@@ -188,7 +207,7 @@ def run(work: Work) -> Iterator[Event]:
             try:
                 used.enter_context(in_use(dataset))
                 days[dataset] = its
-            except DatasetError as error:  # never another's trouble
+            except (DatasetError, OSError) as error:  # never another's trouble
                 stage = work.stages[0]
                 yield from (_failed(stage, dataset.name, day, error) for day in its)
         yield from _run(replace(work, days=days))
@@ -198,8 +217,8 @@ def _run(work: Work) -> Iterator[Event]:
     stopped: set[tuple[str, date]] = set()
     loads = [stage for stage in work.stages if stage.treatment.kind == "load"]
     if any(stage.treatment.kind != "load" for stage in work.stages):
-        for dataset, days in work.days.items():
-            for event in _DatasetRun(work, dataset, sorted(days)).run():
+        for dataset in work.days:
+            for event in _DatasetRun(work, dataset).run():
                 if _stops(event):
                     stopped.add((event.dataset, event.day))
                 yield event
@@ -215,11 +234,10 @@ def _stops(event: Event) -> TypeIs[DayFailed | StageKept]:
 class _DatasetRun:
     """The partitions of one dataset through the stages that make files."""
 
-    def __init__(self, work: Work, dataset: Dataset, days: list[date]) -> None:
+    def __init__(self, work: Work, dataset: Dataset) -> None:
         self.work = work
         self.flow = work.flow
         self.dataset = dataset
-        self.days = days
         self.stages = [stage for stage in work.stages if stage.treatment.kind != "load"]
         params = {
             stage.name: self.flow.parameters(stage, dataset.name, work.run_params)
@@ -229,20 +247,41 @@ class _DatasetRun:
             stage.name: stage_rules(self.flow, stage, dataset.name, params) for stage in self.stages
         }
         self.context = PartitionContext(self.flow, dataset, params, rules)
+        self._stopped: set[date] = set()
+        self._missing: list[date] = []
 
     def run(self) -> Iterator[Event]:
-        clean_up(self.dataset)
-        if any(stage.treatment.kind == "source" for stage in self.stages):
-            yield self._scan()
-        alive = set(self.days)
+        for event in self._events():
+            if _stops(event):
+                self._stopped.add(event.day)
+            if isinstance(event, DayFailed) and event.is_fault:
+                self._missing.append(event.day)
+            yield event
+
+    def _events(self) -> Iterator[Event]:
+        yield from self._begin()
         for phase in self._phases():
+            days = self.work.days_through(self.dataset, *phase)
+            days = [day for day in days if day not in self._stopped]
+            if not days:  # and a fit would be made of what the run was to replace
+                continue
             for stage in phase:
                 if stage.treatment.fit is not None:
-                    self._provide_fit(stage)
-            for event in self._run_days(phase, sorted(alive)):
-                if _stops(event):
-                    alive.discard(event.day)
-                yield event
+                    self.context.fits[stage.name] = self._fit_of(stage)
+            yield from self._run_days(phase, days)
+
+    def _begin(self) -> Iterator[Event]:
+        """Clean up and read the raw files; where that fails, so do the days that need it."""
+        first = self.stages[0]
+        try:
+            clean_up(self.dataset)
+            scanned = self._scan() if first.treatment.kind == "source" else None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - never another dataset's trouble
+            for day in self.work.days_through(self.dataset, first):
+                yield _failed(first, self.dataset.name, day, error)
+        else:
+            if scanned is not None:
+                yield scanned
 
     def _scan(self) -> RawScanned:
         started = time.perf_counter()
@@ -252,7 +291,7 @@ class _DatasetRun:
         assert stage is not None  # noqa: S101
         source.scan()
         source.refuse_emptiness(stage_days(self.dataset.stage(stage.output)))
-        source.want(self.days)
+        source.want(self.work.days_through(self.dataset, stage))
         self.context.source = source
         return RawScanned(stage, source, time.perf_counter() - started)
 
@@ -260,7 +299,8 @@ class _DatasetRun:
         """Split the stages before each one whose fit must be made from all days first."""
         phase: list[Stage] = []
         for stage in self.stages:
-            if stage.treatment.fit is not None and self._fit_is_due(stage):
+            params = self.context.params[stage.name]
+            if fit_is_due(stage, params, self.dataset, refit=self.work.refit):
                 if phase:
                     yield phase
                 phase = []
@@ -268,41 +308,13 @@ class _DatasetRun:
         if phase:
             yield phase
 
-    def _fit_is_due(self, stage: Stage) -> bool:
-        if self.work.refit:
-            return True
-        wanted = bool(getattr(self.context.params[stage.name], "fit", True))
-        return wanted and not has_fit(self.dataset.stage(stage.output))
-
-    def _provide_fit(self, stage: Stage) -> None:
-        """Make or find a stage's fit; without one, its days fail when they come to it."""
-        folder = self.dataset.stage(stage.output)
-        try:
-            lock = self.dataset.fit_lock(stage.output)
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock):  # another run may be making it from the same days
-                found = self._make_fit(stage) if self._fit_is_due(stage) else current_fit(folder)
-        except FitError as error:
-            self.context.fits[stage.name] = error
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - told of by each day
-            self.context.fits[stage.name] = FitError(
-                f"stage '{stage.name}' of dataset '{self.dataset.name}' cannot be fitted: "
-                f"{type(error).__name__}: {error}",
-                "correct what it is fitted on, then fit again with --refit",
-            )
-        else:
-            self.context.fits[stage.name] = found or FitError(
-                f"stage '{stage.name}' of dataset '{self.dataset.name}' has no fit",
-                'make one with --refit, or with "fit": true in the flow',
-            )
-
-    def _make_fit(self, stage: Stage) -> StoredFit:
-        return make_fit(
-            stage.treatment,
+    def _fit_of(self, stage: Stage) -> StoredFit | FitError:
+        return provided_fit(
+            stage,
             self.context.params[stage.name],
-            dataset=self.dataset,
-            input_folder=self.dataset.stage(stage.input),
-            stage_folder=self.dataset.stage(stage.output),
+            self.dataset,
+            refit=self.work.refit,
+            missing=self._missing,
         )
 
     def _run_days(self, phase: list[Stage], days: list[date]) -> Iterator[Event]:
@@ -326,6 +338,8 @@ class _DatasetRun:
     def _run_day(self, phase: list[Stage], day: date, told: SimpleQueue[Event | None]) -> None:
         """Run the stages of a day; None tells that it is over."""
         partition = Partition(self.context, day)
+        left = self.work.left.get((self.dataset.name, day))
+        phase = [stage for stage in phase if left is None or stage.name in left]
         stage = phase[0]
         try:
             with working_on(self.dataset, day):
@@ -345,8 +359,9 @@ def _load(work: Work, stage: Stage, stopped: set[tuple[str, date]]) -> Iterator[
     """Load the days that came through: datasets with the same parameters together."""
     started = time.perf_counter()
     groups: list[tuple[Parameters, list[StageInput]]] = []
-    for dataset, days in work.days.items():
-        good = tuple(day for day in sorted(days) if (dataset.name, day) not in stopped)
+    for dataset in work.days:
+        days = work.days_through(dataset, stage)
+        good = tuple(day for day in days if (dataset.name, day) not in stopped)
         if not good:
             continue
         params = work.flow.parameters(stage, dataset.name, work.run_params)
@@ -370,7 +385,7 @@ def _load(work: Work, stage: Stage, stopped: set[tuple[str, date]]) -> Iterator[
 
 def _failed(stage: Stage, dataset: str, day: date, error: Exception | SystemExit) -> DayFailed:
     """Tell of a failure, without the frames that its traceback holds."""
-    trace = "".join(traceback.format_exception(error))
+    trace = "\n".join(map(harmless, "".join(traceback.format_exception(error)).splitlines()))
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

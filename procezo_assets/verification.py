@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from filelock import FileLock
-
 from procezo_assets.comparison import compare_files
 from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset, Home, part_files, stage_days
+from procezo_assets.day_lock import day_in_turn
 from procezo_assets.errors import FlowError, RawFileError
 from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
@@ -205,10 +204,12 @@ class Verification:
                     yield event
 
     def _compare_day(self, day: date, failed: DayFailed | None, verified: Verified) -> None:
-        """Compare a day while no run writes it; one written meanwhile is made again first."""
-        lock = self.dataset.lock(day)
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
+        """Compare a day while no run writes it; one written meanwhile is made again first.
+
+        Raises:
+            TransientStoreError: Where a run works on it for very long.
+        """
+        with day_in_turn(self.dataset, day):
             if self._written_meanwhile(day):
                 failed = next((e for e in self._make([day]) if isinstance(e, DayFailed)), None)
             for stage in self.stages:

@@ -26,13 +26,21 @@ from small_home import DAYS, EVERY_STEP, Ended, SmallHome
 from warm import run_command
 
 STEPS = (*EVERY_STEP, {"treatment": "exportparquet", "params": {"aggregation": "60s"}})
+FIRST_FIT = "first-fit"
 COMMANDS = {
     "last": ("flow", "small", "--last"),
+    FIRST_FIT: (
+        "flow",
+        "small",
+        "--last",
+    ),  # in a home whose fit and what was made with it are gone
     "full-replace": ("flow", "small", "--output-mode", "full-replace"),
 }
 
 # what Python tells of before it changes something on disk
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "sqlite3.connect"}
+
+_FITTED = "35_normalized"
 
 Contents = dict[str, dict[tuple[str, str], str]]
 
@@ -72,7 +80,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class State:
-    """What can be seen of a home: its result files, and the rows of each table by day."""
+    """What can be seen of a home: result files and fits, and the rows of each table by day."""
 
     files: dict[str, str]
     duckdb: Contents
@@ -104,7 +112,7 @@ class KilledRuns:
     def __post_init__(self) -> None:
         self._make_template()
         for name, command in COMMANDS.items():
-            home, database = self._copy()
+            home, database = self._copy(name)
             told = self.folder / f"changes-{name}"
             started = time.monotonic()
             ended = _command(home, command, prepare=Changes(told))
@@ -113,6 +121,7 @@ class KilledRuns:
             self.changes[name] = _count(told)
             self.after[name] = state_of(home, self._url(database))
             assert self.after[name].files != self.before.files
+            assert any(Path(file).parent.name == "fits" for file in self.after[name].files)
             self._drop(home, database)
 
     def survive(self, command: str, *, seconds: float = 0, change: int = 0) -> str:
@@ -124,12 +133,12 @@ class KilledRuns:
         Raises:
             AssertionError: Where something is torn, lost, left behind or other than undisturbed.
         """
-        home, database = self._copy()
+        home, database = self._copy(command)
         url = self._url(database)
         prepare = Changes(self.folder / "changes", change) if change else None
         ended = _command(home, COMMANDS[command], prepare=prepare, seconds=seconds or None)
         assert ended.code in {0, -signal.SIGKILL}, ended.err
-        self._assert_old_or_new(state_of(home, url), self.after[command])
+        self._assert_old_or_new(state_of(home, url), command)
         self._assert_recovers(home, url, command)
         self._drop(home, database)
         return "killed" if ended.code else "ended"
@@ -149,7 +158,7 @@ class KilledRuns:
         Raises:
             AssertionError: Where the second one fails, or anything is other than undisturbed.
         """
-        home, database = self._copy()
+        home, database = self._copy(command)
         url, told = self._url(database), self.folder / f"changes-{database}"
         with ThreadPoolExecutor(2) as runs:
             prepare = Changes(told, change, lag)
@@ -197,11 +206,14 @@ class KilledRuns:
             connection.execute(f"CREATE DATABASE {database} {template}")
         return SmallHome(self.folder / name, {"PROCEZO_POSTGRES_URL": self._url(database)})
 
-    def _copy(self) -> tuple[SmallHome, str]:
+    def _copy(self, command: str) -> tuple[SmallHome, str]:
         self._trials += 1
         name = f"trial_{self._trials}_of_{self._yesterday}"
         shutil.copytree(self.folder / "template", self.folder / name)
-        return self._home(name, name), name
+        home = self._home(name, name)
+        if command == FIRST_FIT:
+            shutil.rmtree(home.stage(_FITTED))
+        return home, name
 
     def _url(self, database: str) -> str:
         return psycopg.conninfo.make_conninfo(self.server, dbname=database)
@@ -218,9 +230,15 @@ class KilledRuns:
         with psycopg.connect(self.server, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def _assert_old_or_new(self, found: State, after: State) -> None:
-        for path in {*found.files, *self.before.files, *after.files}:
-            known = {self.before.files.get(path), after.files.get(path)}
+    def _assert_old_or_new(self, found: State, command: str) -> None:
+        after = self.after[command]
+        before = {
+            path: digest
+            for path, digest in self.before.files.items()
+            if command != FIRST_FIT or _FITTED not in Path(path).parts
+        }
+        for path in {*found.files, *before, *after.files}:
+            known = {before.get(path), after.files.get(path)}
             assert found.files.get(path) in known, f"{path} is neither yesterday's nor today's"
         for name in ("duckdb", "postgres"):
             old, new = getattr(self.before, name), getattr(after, name)
@@ -241,7 +259,7 @@ def state_of(home: SmallHome, url: str) -> State:
         if file.suffix == ".csv":
             with file.open(newline="") as lines:
                 assert len({len(row) for row in csv.reader(lines, delimiter=";")}) == 1, file
-        if file.suffix in {".parquet", ".csv"}:
+        if file.suffix in {".parquet", ".csv"} or file.parent.name == "fits":
             files[path] = home.digests()[path]
     return State(files, _duckdb(home.path / "warehouse.duckdb"), _postgres(url))
 

@@ -293,6 +293,16 @@ def test_a_fit_waits_for_the_runs_that_are_under_way(home):
     assert looker.look() == [(D1, D2)]
 
 
+def test_days_that_were_not_made_come_with_new_ones_where_a_fit_is_to_be_made(home):
+    looker = Looker(home, home.flow(PARSE, CLEAN, RESAMPLE, NORMALIZE, **STILL))
+    home.raw_days(D1, D2)
+    now = time.time()
+    assert looker.look(now=now) == [(D1, D2)]
+    home.raw_days(D3)  # while nobody knows what became of the run
+    assert looker.look(now=now + 1) == [(D1, D3)]
+    assert looker.found.asked[0].attempt == 2
+
+
 def test_more_runs_than_may_be_asked_for_at_once_are_left_for_the_next_look(home, looker):
     home.raw_days(D1, D1 + timedelta(days=30), D1 + timedelta(days=60))
     assert len(looker.look(asked_at_once=2)) == 2

@@ -46,23 +46,30 @@ def disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def yesterday(home):
-    """Results of two days, and raw files that ask for more than there was."""
+def yesterday(home, *, fitted=True):
+    """Results of two days, without a fit where asked, and raw files that ask for more."""
     home.write_flow(*STEPS)
     home.write_raw(*DAYS[:2])
     assert home.command("procezo", "flow", "small").code == 0
+    if not fitted:
+        shutil.rmtree(home.stage("35_normalized"))
     before = home.digests()
-    home.write_raw(*DAYS, lines=3000, level=300)
+    for place, day in enumerate(DAYS):
+        home.write_raw(day, lines=3000, level=300 + 100 * place)
     return before
+
+
+def where_there_is_room(folder, *, fitted=True):
+    """A home where there always was room."""
+    home = SmallHome(folder)
+    yesterday(home, fitted=fitted)
+    assert home.command("procezo", "flow", "small", "--last").code == 0
+    return home
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """A home where there always was room."""
-    home = SmallHome(tmp_path_factory.mktemp("undisturbed"))
-    yesterday(home)
-    assert home.command("procezo", "flow", "small", "--last").code == 0
-    return home
+    return where_there_is_room(tmp_path_factory.mktemp("undisturbed"))
 
 
 def goes_on(home, undisturbed):
@@ -92,18 +99,22 @@ def test_all_of_a_home(disk, undisturbed, free):
     goes_on(home, undisturbed)
 
 
-def test_the_datasets_alone(disk, undisturbed, tmp_path):
+@pytest.mark.parametrize(("fitted", "free"), [(True, 60_000), (False, 200_000)])
+def test_the_datasets_alone(disk, undisturbed, tmp_path, fitted, free):
     home = SmallHome(tmp_path / "home")
     (home.path / "datasets").symlink_to(disk.folder)
-    before = yesterday(home)
-    disk.leave(60_000)
+    before = yesterday(home, fitted=fitted)
+    disk.leave(free)
     failed = home.command("procezo", "flow", "small", "--last")
     assert failed.code == 1
     assert "No space left on device" in failed.error
     assert "Traceback" not in failed.err
     found = home.digests()
     disk.make_room()
+    if not fitted:
+        undisturbed = where_there_is_room(tmp_path / "undisturbed", fitted=False)
     after = goes_on(home, undisturbed)
+    assert any("/fits/" in name for name in after)
     assert before.keys() <= found.keys()
     found.pop("ballast")
     for name, digest in found.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from killed_runs import KilledRuns
+from killed_runs import FIRST_FIT, KilledRuns
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +18,9 @@ def runs(tmp_path_factory, postgres_url):
 
 
 def test_runs_killed_in_parsing_in_the_middle_and_while_loading(runs):
-    for share in (0.3, 0.6, 0.9):
-        change = round(runs.changes["last"] * share)
-        assert runs.survive("last", change=change) == "killed"
+    for command, share in (("last", 0.3), (FIRST_FIT, 0.3), (FIRST_FIT, 0.6), ("last", 0.9)):
+        change = round(runs.changes[command] * share)
+        assert runs.survive(command, change=change) == "killed"
     assert runs.survive("full-replace", seconds=runs.seconds["full-replace"] / 2) in {
         "killed",
         "ended",  # where the machine was busier before

@@ -27,6 +27,7 @@ from core_home import (
 from procezo_assets.datasets import PartKey, part_files, stage_days
 from procezo_assets.errors import FitError
 from procezo_assets.fits import current_fit
+from procezo_assets.harmless import steers
 from procezo_assets.ledger import Ledger
 from procezo_assets.runs import Work, run
 from procezo_assets.stores.parquet import read_provenance
@@ -167,6 +168,18 @@ def test_a_day_that_fails_stops_no_other_and_keeps_what_it_had(lab):
     for name, digest in before.items():
         kept = str(D2) in name and name.startswith(("22_", "40_"))
         assert (after[name] == digest) == kept, name
+
+
+def test_what_an_exception_says_steers_no_log(lab):
+    lab.treatment("fussy", FAILS_ONE_DAY.replace("no\\nSundays", "\\x1b]0;x\\x07" + "m0 " * 999))
+    flow = lab.flow(PARSE, CLEAN, {"treatment": "fussy"})
+
+    (failed,) = failures(lab.run(flow, D2))
+
+    assert failed.reason.startswith(r"RuntimeError: \x1b]0;x\x07m0 m0")
+    assert failed.reason.endswith("(fussy.py:7)")
+    assert len(failed.reason) < 1100
+    assert not steers(failed.trace.replace("\n", ""))
 
 
 def test_an_unreadable_raw_file_fails_the_day_it_names(lab):
@@ -372,6 +385,33 @@ def test_a_day_that_failed_does_not_go_on_after_the_others_were_fitted(lab):
 
     assert [(one.stage.name, one.day) for one in failures(events)] == [("fussy", D2)]
     assert {day for stage, day in done(events) if stage == "normalized"} == {D1, D3}
+
+
+def test_no_fit_is_made_without_a_day_that_a_fault_has_stopped(lab, tmp_path):
+    lab.raw_days(D2, level=300)
+    flow = lab.flow(PARSE, CLEAN, NORMALIZE)
+    dataset = lab.home.dataset("DS")
+    obstacle = dataset.stage("20_clean") / "domain=bio_signal" / f"day={D2}"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.touch()
+
+    failed = failures(lab.run(flow, D1, D2, D3))
+
+    assert {(one.stage.name, one.day) for one in failed} == {
+        ("clean", D2),
+        ("normalized", D1),
+        ("normalized", D3),
+    }
+    (reason,) = (one.reason for one in failed if one.day == D1)
+    assert reason.startswith("the fit of stage 'normalized' of dataset 'DS' waits for 2025-03-02")
+    assert current_fit(dataset.stage("35_normalized")) is None
+    obstacle.unlink()
+    lab.run_well(flow, D1, D2, D3)
+    other = CoreHome(tmp_path / "other")
+    other.raw_days(D1, D3)
+    other.raw_days(D2, level=300)
+    other.run_well(other.flow(PARSE, CLEAN, NORMALIZE), D1, D2, D3)
+    assert lab.digests() == other.digests()
 
 
 def test_the_footer_tells_of_every_change_of_the_raw_lines(lab):

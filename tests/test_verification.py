@@ -21,9 +21,10 @@ from core_home import (
     lines,
 )
 
+from procezo_assets import day_lock
 from procezo_assets import verification as verification_module
 from procezo_assets.datasets import part_files
-from procezo_assets.errors import RawFileError
+from procezo_assets.errors import RawFileError, TransientStoreError
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import FileEntry
 from procezo_assets.raw.catalog_store import CatalogStore
@@ -353,3 +354,12 @@ def test_a_day_that_a_run_writes_meanwhile_is_made_again(home, flow):
         home.raw("x_pil-90_2025-03-09.csv", lines(D2, start=12)[0])
         home.run_well(flow, D2)
         assert work.run().first is None
+
+
+def test_a_run_that_never_lets_go_of_a_day_ends_the_verification(home, flow, monkeypatch):
+    monkeypatch.setattr(day_lock, "TURN_WAIT_S", 0.1)
+    with (
+        day_lock.working_on(home.home.dataset("DS"), D2),
+        pytest.raises(TransientStoreError, match="another run has been working on 2025-03-02"),
+    ):
+        verify(home, flow)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -121,10 +121,24 @@ def flow(
                 err=True,
             )
             return
-        outcomes = [(plan, run_plan(home, chosen, plan, params)) for plan in plans]
+        outcomes = list(_outcomes(home, chosen, plans, params))
     print_outcomes(chosen, outcomes, output_format)
-    check_outcomes(name, outcomes)
+    check_outcomes(name, outcomes, refit=any(plan.refit for plan in plans))
     _refuse_unreadable(unreadable)
+
+
+def _outcomes(
+    home: Home, flow: Flow, plans: Sequence[Plan], params: dict[str, Any]
+) -> Iterator[tuple[Plan, Outcome]]:
+    """Run plans, and none that makes a fit from days that a fault has stopped before."""
+    incomplete: set[str] = set()
+    for plan in plans:
+        if plan.fits_on_others and plan.dataset in incomplete:
+            continue
+        outcome = run_plan(home, flow, plan, params)
+        if outcome.is_fault:
+            incomplete.add(plan.dataset)
+        yield plan, outcome
 
 
 def _refuse_unreadable(errors: Sequence[RawFileError]) -> None:
@@ -138,8 +152,15 @@ def _refuse_unreadable(errors: Sequence[RawFileError]) -> None:
         raise RawFileError(f"{errors[0].problem}{more}", errors[0].hint)
 
 
-def check_outcomes(name: str, outcomes: Sequence[tuple[Plan, Outcome]]) -> None:
+def check_outcomes(
+    name: str, outcomes: Sequence[tuple[Plan, Outcome]], *, refit: bool = False
+) -> None:
     """Refuse to end well where a run of a flow has failed.
+
+    Args:
+        name: The flow's name.
+        outcomes: The runs.
+        refit: Whether fits were to be made anew, of which nothing that is left tells.
 
     Raises:
         ProcezoError: Names the first run that failed, and what to do.
@@ -148,10 +169,11 @@ def check_outcomes(name: str, outcomes: Sequence[tuple[Plan, Outcome]]) -> None:
     if failed:
         _, outcome = failed[0]
         more = f" (and {len(failed) - 1} more runs failed)" if len(failed) > 1 else ""
+        again = " --refit" if refit else ""
         raise ProcezoError(
             f"flow '{name}' failed: {outcome.failure}{more}",
             f"the log is in the Dagster UI under run {outcome.run_id[:8]}; when the cause is gone, "
-            f"go on with: procezo flow {name} --last",
+            f"go on with: procezo flow {name} --last{again}",
         )
 
 

@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import Field
 
 from procezo_assets.datasets import Home
+from procezo_assets.errors import FitWaitsError
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.harmless import harmless
 from procezo_assets.orchestration.checks import StageFindings, check_specs
@@ -38,6 +39,9 @@ _KINDS = {
     "exportnour": {"csv"},
 }
 _NAMED_FAILURES = 10
+
+FAULT = "fault"
+"""What a failed run tells of itself: whether a fit has to wait for days that it lacks."""
 
 
 class FlowRunConfig(dg.Config):
@@ -204,7 +208,11 @@ class _Reporter:
         """Fail the run, naming the partitions that failed and why."""
         if not self._failures:
             return
-        failures = sorted(self._failures, key=lambda one: (one.dataset, one.day))
+        # first what a fit waits for, then the days that wait with it
+        failures = sorted(
+            self._failures,
+            key=lambda one: (isinstance(one.error, FitWaitsError), one.dataset, one.day),
+        )
         alike: dict[tuple[str, str], list[DayFailed]] = defaultdict(list)
         for one in failures:
             alike[one.stage.name, harmless(one.reason)].append(one)
@@ -214,7 +222,10 @@ class _Reporter:
         more = len(told) - _NAMED_FAILURES
         raise dg.Failure(
             "; ".join(told[:_NAMED_FAILURES]) + (f"; and {more} more" if more > 0 else ""),
-            metadata={"failed": dg.MetadataValue.json(told)},
+            metadata={
+                "failed": dg.MetadataValue.json(told),
+                FAULT: any(one.is_fault and one.stage.treatment.kind != "load" for one in failures),
+            },
             allow_retries=False,
         )
 

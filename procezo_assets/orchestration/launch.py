@@ -24,7 +24,7 @@ from procezo_assets.datasets import Home, identifier
 from procezo_assets.errors import HomeError
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.garbage import little_garbage
-from procezo_assets.orchestration.assets import op_name, stage_key
+from procezo_assets.orchestration.assets import FAULT, op_name, stage_key
 from procezo_assets.orchestration.checks import check_warnings
 from procezo_assets.orchestration.code_location import build_defs
 from procezo_assets.orchestration.interrupts import no_interrupt_lost
@@ -98,6 +98,7 @@ class Outcome:
         run_id: Dagster's id of the run.
         success: Whether every partition succeeded.
         failure: Why not, in one line.
+        is_fault: Whether a fault stopped days, so that a fit made now would lack them.
         stages: What was done, by stage, in the order of the flow.
     """
 
@@ -105,6 +106,7 @@ class Outcome:
     success: bool
     failure: str
     stages: tuple[StageSummary, ...]
+    is_fault: bool = False
 
 
 def prepare_instance(home: Home) -> None:
@@ -167,6 +169,7 @@ def launch(
             success=result.success,
             failure="" if result.success else _failure(result),
             stages=_summaries(instance, result.run_id, flow),
+            is_fault=not result.success and _is_fault(result),
         )
 
 
@@ -239,6 +242,16 @@ def _failure(result: dg.JobExecutionResult) -> str:
         if event.is_failure:
             return " ".join((event.message or "the run failed").split())
     return "the run failed"
+
+
+def _is_fault(result: dg.JobExecutionResult) -> bool:
+    """Whether a fault stopped days; a run that did not come to tell of them was stopped by one."""
+    told = [
+        event.step_failure_data.user_failure_data.metadata
+        for event in result.all_events
+        if event.is_step_failure and event.step_failure_data.user_failure_data
+    ]
+    return not told or any(FAULT not in one or bool(one[FAULT].value) for one in told)
 
 
 def _summaries(instance: dg.DagsterInstance, run_id: str, flow: Flow) -> tuple[StageSummary, ...]:

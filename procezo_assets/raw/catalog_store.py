@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from procezo_assets.disks import remedy
 from procezo_assets.errors import CatalogLostError, StoreError, TransientStoreError
+from procezo_assets.faults import is_transient, sqlite_code
 
 # raised whenever the tables or what they mean change
 _VERSION = "4"
@@ -170,7 +171,8 @@ class CatalogStore:
         Raises:
             CatalogLostError: Where the file was damaged, or is not the one that was used before;
                 it knows less now.
-            StoreError: Where it cannot be read or written: no room, no permission.
+            TransientStoreError: Where it is locked, or its disk is full or fails.
+            StoreError: Where it cannot be read or written otherwise: no permission.
         """
         with self._lock:
             self._prepare()
@@ -202,9 +204,10 @@ class CatalogStore:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StoreError(
-                    f"{self.path.parent} cannot be made: {error.strerror}", "free its path"
-                ) from None
+                problem = f"{self.path.parent} cannot be made: {error.strerror}"
+                if is_transient(error):
+                    raise TransientStoreError(problem, remedy(self.path)) from None
+                raise StoreError(problem, "free its path") from None
         try:
             self._create()
         except sa.exc.DatabaseError as error:
@@ -247,12 +250,11 @@ class CatalogStore:
                 self._create()
 
     def _refusal(self, error: sa.exc.DatabaseError) -> StoreError:
-        if _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return TransientStoreError(
-                f"{self.path} has been locked for {_BUSY_SECONDS} s", "try again"
-            )
+        refusal = TransientStoreError if is_transient(error.orig) else StoreError
+        if sqlite_code(error.orig) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return refusal(f"{self.path} has been locked for {_BUSY_SECONDS} s", "try again")
         hint = remedy(self.path) if self.path is not None else ""  # what is in memory has no disk
-        return StoreError(f"{self.path}: {error.orig}", hint)
+        return refusal(f"{self.path}: {error.orig}", hint)
 
 
 def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -307,7 +309,7 @@ def _is_whole(connection: sa.Connection) -> bool:
 
 
 def _is_damage(error: sa.exc.DatabaseError) -> bool:
-    if _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+    if sqlite_code(error.orig) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return True
     return _lacks_something(error)
 
@@ -315,8 +317,3 @@ def _is_damage(error: sa.exc.DatabaseError) -> bool:
 def _lacks_something(error: sa.exc.DatabaseError) -> bool:
     text = str(error.orig)
     return "no such table" in text or "no such column" in text
-
-
-def _code(error: sa.exc.DatabaseError) -> int | None:
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code & 0xFF if isinstance(code, int) else None  # without what extends it

@@ -14,10 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
-
 from procezo_assets.dataset_use import in_use
-from procezo_assets.errors import CatalogLostError, DatasetError
+from procezo_assets.day_lock import in_turn
+from procezo_assets.errors import CatalogLostError, DatasetError, TransientStoreError
 from procezo_assets.garbage import nothing_collected
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import FileEntry
@@ -93,18 +92,21 @@ class CatalogUpdate:
 
     @contextlib.contextmanager
     def _alone(self, *, wait: bool) -> Iterator[bool]:
-        """Keep others from reading the same files beside this scan; whether that is so."""
+        """Keep others from reading the same files beside this scan; whether that is so.
+
+        Raises:
+            TransientStoreError: Where it waits, and another scan reads for very long.
+        """
         path = self.catalog.lock
         if path is None:
             yield True
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
         with ExitStack() as held:
             try:
                 held.enter_context(in_use(self.dataset, wait=wait))
-                held.enter_context(lock.acquire(timeout=-1 if wait else 0))
-            except (DatasetError, Timeout):
+                doing = f"reading the raw files of dataset '{self.dataset.name}'"
+                held.enter_context(in_turn(path, doing, wait=wait))
+            except (DatasetError, TransientStoreError):
                 if wait:
                     raise
                 held.close()

@@ -25,7 +25,14 @@ from typing import IO, Self, cast
 
 import polars as pl
 
-from procezo_assets.errors import DialectError, ProcezoError, RawFileChangedError, RawFileError
+from procezo_assets.errors import (
+    DialectError,
+    ProcezoError,
+    RawFileChangedError,
+    RawFileError,
+    TransientRawFileError,
+)
+from procezo_assets.faults import is_transient
 from procezo_assets.raw.blocks import BLOCK_BYTES, Stretch, split_text, whole_lines
 from procezo_assets.raw.dialect import OpenedFacts
 from procezo_assets.raw.encodings import narrow_encoding, transcode, wide_encoding
@@ -263,7 +270,8 @@ def _closed_on_error(file: IO[bytes]) -> Iterator[None]:
 
 def unreadable(path: Path, error: OSError) -> RawFileError:
     """The error of a file that cannot be read."""
-    return RawFileError(
+    kind = TransientRawFileError if is_transient(error) else RawFileError
+    return kind(
         f"raw file {path} cannot be read: {error.strerror or error}",
         "check its permissions and disk",
     )

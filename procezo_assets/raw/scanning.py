@@ -18,7 +18,8 @@ from typing import Protocol
 import polars as pl
 
 from procezo_assets.datasets import Dataset
-from procezo_assets.errors import DialectError, RawFileError
+from procezo_assets.errors import DialectError, RawFileError, TransientRawFileError
+from procezo_assets.faults import is_transient
 from procezo_assets.parameters import parameters_hash
 from procezo_assets.raw.containers import OpenedRaw, changed, open_raw
 from procezo_assets.raw.dialect import Dialect
@@ -307,7 +308,8 @@ def _into(sink: LineSink | None) -> Callable[[BlockLines], None]:
 def _no_room(file: RawFile, error: BaseException) -> RawFileError:
     if isinstance(error, MemoryError):
         return RawFileError(f"raw file {file.path}: there is no memory to read it", "free some")
-    return RawFileError(
+    kind = TransientRawFileError if is_transient(error) else RawFileError
+    return kind(
         f"raw file {file.path}: its quarantine cannot be written: {error}",
         "free the path or the disk",
     )

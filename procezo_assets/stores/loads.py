@@ -12,12 +12,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from procezo_assets.datasets import Home, PartKey, part_files, stage_days
-from procezo_assets.day_lock import TURN_WAIT_S, kept_still
-from procezo_assets.errors import TransientStoreError
+from procezo_assets.day_lock import in_turn, kept_still
 from procezo_assets.stores.parquet import read_provenance
 from procezo_assets.stores.replacing import write_atomically
 from procezo_assets.strict_json import shaped_file
@@ -122,16 +120,9 @@ def turn_to_load(inputs: Sequence[StageInput]) -> Iterator[None]:
         for one in sorted(inputs, key=lambda one: str(one.output)):
             # not by its path, of which a home may have several
             folder = one.home.state / "locks" / one.dataset
-            lock = FileLock(folder / f"loaded-{one.output.name}.lock")
-            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                held.enter_context(lock.acquire(timeout=TURN_WAIT_S))
-            except Timeout:
-                raise TransientStoreError(
-                    f"another run has been loading '{one.step}' of dataset '{one.dataset}' for "
-                    f"{TURN_WAIT_S:g} seconds",
-                    "run again when it is done",
-                ) from None
+            lock = folder / f"loaded-{one.output.name}.lock"
+            doing = f"loading '{one.step}' of dataset '{one.dataset}'"
+            held.enter_context(in_turn(lock, doing))
         yield
 
 

@@ -7,10 +7,12 @@ import re
 import signal
 import subprocess
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from small_home import BIN, CLEAN, DAYS, NORMALIZE, PARSE, RESAMPLE, SLOW, SmallHome, keys
+
+NORMALIZE_CLEAN = {**NORMALIZE, "input": "20_clean"}
 
 
 @pytest.fixture
@@ -166,6 +168,32 @@ def test_params_and_full_replace_and_refit(home):
     params = {"normalized": {"method": "minmax"}}
     ran_stages(home, "--refit", "--step", "normalize", "--params", json.dumps(params))
     assert (fits / "current").read_text() not in {before, replaced}
+
+
+def test_a_fit_waits_for_a_day_that_a_fault_stopped_in_the_run_before(home, tmp_path):
+    far = DAYS[-1] + timedelta(days=20)  # in a run of its own
+
+    def fill(home):
+        home.write_flow(PARSE, CLEAN, NORMALIZE_CLEAN)
+        home.write_raw(far, level=900)
+
+    fill(home)
+    obstacle = home.stage("20_clean") / "domain=bio_signal" / f"day={far}"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.touch()
+    failed = home.procezo("flow", "small")
+    assert f"{far} at clean: FileExistsError" in failed.error
+    assert failed.error.endswith("go on with: procezo flow small --last")
+    assert not home.stage("35_normalized").exists()
+    refused = home.procezo("flow", "small", "--refit")
+    assert refused.error.endswith("go on with: procezo flow small --last --refit")
+    obstacle.unlink()
+    assert home.procezo("flow", "small", "--last").code == 0
+    undisturbed = SmallHome(tmp_path / "undisturbed")
+    undisturbed.write_raw(*DAYS)
+    fill(undisturbed)
+    assert undisturbed.procezo("flow", "small").code == 0
+    assert home.digests() == undisturbed.digests()
 
 
 def test_a_flow_without_days_has_nothing_to_do(home):

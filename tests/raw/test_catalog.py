@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from datetime import date
 from multiprocessing import get_context
 
 import pytest
+import sqlalchemy as sa
 
-from procezo_assets.errors import CatalogLostError
+from procezo_assets.errors import CatalogLostError, StoreError, TransientStoreError
+from procezo_assets.raw import catalog_store
 from procezo_assets.raw.catalog import Catalog
 from procezo_assets.raw.catalog_rows import DayFile, FileEntry, KnownFile, WaitingFile
 from procezo_assets.raw.catalog_store import CatalogStore
@@ -233,6 +236,46 @@ def test_a_file_damaged_under_way_is_empty_afterwards(path):
         catalog.known()
 
     assert catalog.known() == {}
+
+
+def test_a_full_disk_passes_and_nothing_was_stored(path):
+    store = CatalogStore(path)
+    catalog = Catalog(store, "f", "DS")
+    catalog.store([entry("a.csv", {D1: 3})])
+    engine = store._engine
+
+    @sa.event.listens_for(engine, "connect")
+    def fill(connection, _record):
+        connection.execute("PRAGMA max_page_count=1")  # no more than there are
+
+    with pytest.raises(TransientStoreError, match="database or disk is full"):
+        catalog.store([entry(f"{number}.csv", {D2: 3}) for number in range(1000)])
+    sa.event.remove(engine, "connect", fill)
+    assert [one.path for one in catalog.entries()] == ["a.csv"]
+
+
+def test_a_lock_that_is_held_for_long_passes(path, monkeypatch):
+    monkeypatch.setattr(catalog_store, "_BUSY_SECONDS", 0.1)
+    catalog = Catalog(CatalogStore(path), "f", "DS")
+    catalog.store([entry("a.csv", {D1: 3})])
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TransientStoreError, match=r"has been locked for 0.1 s"):
+            catalog.store([entry("b.csv", {D1: 3})])
+
+
+def test_a_catalog_that_may_not_be_written_does_not_pass(path):
+    store = CatalogStore(path)
+    catalog = Catalog(store, "f", "DS")
+    catalog.store([entry("a.csv", {D1: 3})])
+
+    @sa.event.listens_for(store._engine, "connect")
+    def protect(connection, _record):
+        connection.execute("PRAGMA query_only=1")
+
+    with pytest.raises(StoreError, match="readonly") as caught:
+        catalog.store([entry("b.csv", {D1: 3})])
+    assert not isinstance(caught.value, TransientStoreError)
 
 
 def _store_many(path, worker):

@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
+from procezo_assets import day_lock
 from procezo_assets.datasets import Home, PartKey
 from procezo_assets.errors import TransientStoreError
-from procezo_assets.stores import loads
 from procezo_assets.stores.loads import (
     Loaded,
     LoadRecord,
@@ -119,7 +119,7 @@ def test_runs_at_once_lose_no_day(tmp_path):
 
 def test_a_run_waits_for_its_turn_and_says_so_when_that_takes_too_long(tmp_path, monkeypatch):
     one = given(tmp_path, DAY)
-    monkeypatch.setattr(loads, "TURN_WAIT_S", 0.1)
+    monkeypatch.setattr(day_lock, "TURN_WAIT_S", 0.1)
     with (
         turn_to_load([one]),
         pytest.raises(TransientStoreError, match="another run has been loading 'duckdb'"),
