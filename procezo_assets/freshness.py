@@ -300,24 +300,30 @@ def _compare_all(files: Files, inputs: Files, *, replaced: bool) -> str | None:
 def _compare_parts(
     footers: Mapping[PartKey, Footer | None], files: Files, inputs: Files, *, replaced: bool
 ) -> str | None:
-    """Compare files with those of their device and domain, by content: clocks may go back."""
+    """Compare files with those of their device and domain.
+
+    What is seen for the first time is told by its time, as hashing all files of a large home takes
+    hours: an input that is older than what was made of it has not changed since. What has changed
+    since it was last seen is told by its content, as clocks may go back.
+    """
     made = {(key.device, key.domain) for key in files}
-    digests: dict[tuple[str, str], set[str]] = {part: set() for part in made}
+    of_part: dict[tuple[str, str], list[StoredFile]] = {part: [] for part in made}
+    digests: dict[tuple[str, str], set[str]] = {}
     left_out: list[StoredFile] = []
     for key, file in inputs.items():
-        part = (key.device, key.domain)
-        if part not in made:
-            left_out.append(file)
+        of_part.get((key.device, key.domain), left_out).append(file)
+    for key, footer in footers.items():
+        file, part = files[key], (key.device, key.domain)
+        if not of_part[part]:
+            return "input is gone"
+        if not replaced and all(one.mtime_ns <= file.mtime_ns for one in of_part[part]):
             continue
         try:
-            digests[part].add(file_sha256(Path(file.path)))
+            if part not in digests:
+                digests[part] = {file_sha256(Path(one.path)) for one in of_part[part]}
         except OSError:
             return "input cannot be read"
-    for key, footer in footers.items():
-        found = digests[key.device, key.domain]
-        if not found:
-            return "input is gone"
-        if _made_of(footer, files[key]) not in found:
+        if _made_of(footer, file) not in digests[part]:
             return "input changed"
     # a part without a result may have been left out on purpose, unless it came later
     newest = max(file.mtime_ns for file in files.values())
