@@ -240,6 +240,7 @@ def test_a_wrong_address_is_told_of_by_check_and_stops_no_other(home, received):
     checked = home.procezo("check")
     assert checked.code == 0
     warnings = [line for line in checked.err.splitlines() if line.startswith("warning")]
+    assert "notify[0] is a secret that stands in the flow file" in warnings.pop(0)
     assert [line.partition(";")[0] for line in warnings] == [
         "warning: small.json, notify: address 1 is none that Apprise knows",
         "warning: small.json, notify: address 2 is empty",
