@@ -18,7 +18,7 @@ from procezo_assets.arrival_news import RawDay, notes, raw_day
 from procezo_assets.datasets import Dataset, part_files
 from procezo_assets.fits import has_fit
 from procezo_assets.flows import Flow, Stage
-from procezo_assets.plans import Planner, days_from_to, spans
+from procezo_assets.plans import BRIDGED_DAYS, Planner, days_from_to, spans
 from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.source import RawSource
@@ -30,9 +30,6 @@ Span = tuple[date, date]
 # cancelled, or have failed with what it needs being away. After the last one they are left to the
 # schedule, to a person, or to their next change.
 AGAIN_AFTER = (60.0, 300.0, 1800.0, 7200.0)
-
-# starting a run costs seconds, a day without rows nearly nothing
-_BRIDGED_DAYS = 7
 
 # days whose results are compared with their raw rows before the time is looked at again
 _COMPARED_AT_ONCE = 31
@@ -268,7 +265,7 @@ def _bridged(source: RawSource, ranges: Sequence[Span]) -> list[Span]:
     joined: list[Span] = []
     for first, last in ranges:
         between = days_from_to(joined[-1][1], first)[1:-1] if joined else []
-        if joined and len(between) <= _BRIDGED_DAYS and not any(map(source.rows_of, between)):
+        if joined and len(between) <= BRIDGED_DAYS and not any(map(source.rows_of, between)):
             joined[-1] = (joined[-1][0], last)
         else:
             joined.append((first, last))

@@ -71,7 +71,7 @@ def working_on(dataset: Dataset, day: date) -> Iterator[None]:
     with day_in_turn(dataset, day):
         mark = dataset.lock(day).with_suffix(_UNFINISHED)
         if mark.exists():  # whose run was killed while this one waited
-            _remove_written(dataset, day)
+            _remove_temporaries_of(dataset, day)
         mark.touch()
         try:
             yield
@@ -119,16 +119,16 @@ def _is_shared(file: IO[bytes]) -> bool:
     return True
 
 
-def clean_up(dataset: Dataset) -> None:
+def remove_unfinished(dataset: Dataset) -> None:
     """Remove what runs that were killed were writing."""
     for mark in dataset.lock(date.min).parent.glob(f"*{_UNFINISHED}"):
         day = date.fromisoformat(mark.stem)
         with suppress(Timeout), FileLock(dataset.lock(day), timeout=0):  # or a run works on it
-            _remove_written(dataset, day)
+            _remove_temporaries_of(dataset, day)
             mark.unlink(missing_ok=True)
 
 
-def _remove_written(dataset: Dataset, day: date) -> None:
+def _remove_temporaries_of(dataset: Dataset, day: date) -> None:
     """Remove temporary files of a day, whichever flow's; also of folders in a dataset's place."""
     for pattern in ("*/domain=*", "domain=*"):
         for folder in dataset.path.glob(f"{pattern}/day={day}"):

@@ -17,8 +17,9 @@ from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
 from procezo_assets.stored_stages import StageListing
 
-# starting a run costs seconds, an empty day nearly nothing: short gaps are bridged
-_BRIDGED_DAYS = 7
+BRIDGED_DAYS = 7
+"""Days without rows that a run goes across: to start another one costs seconds."""
+
 _RUNS_A_RANGE = 4
 
 
@@ -122,7 +123,7 @@ class Planner:
                 f"{last or 'now'}",
                 "see procezo status",
             )
-        return self._split(spans(days, bridged=_BRIDGED_DAYS), self.stages)
+        return self._split(spans(days, bridged=BRIDGED_DAYS), self.stages)
 
     def _scanned(self, listing: StageListing | None) -> RawSource | None:
         """The raw files, scanned.

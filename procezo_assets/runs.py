@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset, stage_days
-from procezo_assets.day_lock import clean_up, working_on
+from procezo_assets.day_lock import remove_unfinished, working_on
 from procezo_assets.errors import DatasetError, FitError, ProcezoError, one_line
 from procezo_assets.faults import is_transient
 from procezo_assets.fits import StoredFit
@@ -274,7 +274,7 @@ class _DatasetRun:
         """Clean up and read the raw files; where that fails, so do the days that need it."""
         first = self.stages[0]
         try:
-            clean_up(self.dataset)
+            remove_unfinished(self.dataset)
             scanned = self._scan() if first.treatment.kind == "source" else None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - never another dataset's trouble
             for day in self.work.days_through(self.dataset, first):

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from procezo_assets.datasets import Home
-from procezo_assets.day_lock import clean_up, working_on
+from procezo_assets.day_lock import remove_unfinished, working_on
 from procezo_assets.stores.replacing import temporary_name
 
 DAY, NEXT = date(2026, 1, 20), date(2026, 1, 21)
@@ -30,14 +30,14 @@ def test_what_a_killed_run_wrote_goes(dataset):
     written = being_written(dataset, DAY)
     work = working_on(dataset, DAY)
     work.__enter__()
-    clean_up(dataset)
+    remove_unfinished(dataset)
     assert written.exists()  # a run works on it
 
     lock = dataset.lock(DAY)
     work.__exit__(None, None, None)
     lock.with_suffix(".unfinished").touch()  # as a run leaves it that is killed
     untouched = being_written(dataset, NEXT)
-    clean_up(dataset)
+    remove_unfinished(dataset)
     assert not written.exists()
     assert untouched.exists()
     assert not list(lock.parent.glob("*.unfinished"))
