@@ -7,7 +7,6 @@ files (`arrival_news.py`), and who looks and runs (`orchestration/sensors.py`).
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from itertools import islice
 
 from procezo_assets.arrival_news import RawDay, notes, raw_day
 from procezo_assets.datasets import Dataset, part_files
-from procezo_assets.fits import has_fit
+from procezo_assets.fitting import fit_is_due
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.plans import BRIDGED_DAYS, Planner, days_from_to, spans
 from procezo_assets.raw.changes import Changes
@@ -154,12 +153,13 @@ def look(
     flying = list(in_flight)
     fitting = any(_fit_is_due(flow, dataset, stage) for stage in flow.stages)
     # a fit is made from all there is, once: days that a fault has stopped come with new ones
-    together = fitting and bool(in_time or memory.pending)
-    due, awaited = _due_again(memory.awaited, _days_of(flying), math.inf if together else now)
+    new = in_time | _days_of(memory.pending)
+    together = fitting and bool(new - _days_of(flying) - _written(source, new, changes))
+    due, awaited = _due_again(memory.awaited, _days_of(flying), now, early=together)
     attempts = {day: one.attempt for one in memory.awaited for day in _from_to(one)}
     pending = _days_of(memory.pending) | in_time | due
     attempts = {day: 0 if day in in_time else attempts.get(day, 0) for day in pending}
-    given_up = {day for day in due if attempts[day] >= len(AGAIN_AFTER) and not together}
+    given_up = {day for day in due if attempts[day] >= len(AGAIN_AFTER)}
     busy = (pending & _days_of(flying)) | _written(source, pending, changes)
     if fitting and (changes.left or flying):
         busy = set(pending)
@@ -194,13 +194,22 @@ def look(
 
 
 def _due_again(
-    awaited: Iterable[Awaited], flying: set[date], now: float
+    awaited: Iterable[Awaited], flying: set[date], now: float, *, early: bool
 ) -> tuple[set[date], list[Awaited]]:
-    """The asked days that it is time to look at again, and those that it is not."""
+    """The asked days that it is time to look at again, and those that it is not.
+
+    Args:
+        awaited: What was asked for.
+        flying: Days of runs that are queued or under way.
+        now: Seconds since 1970.
+        early: Whether others are asked for now, with which they go; not for the last time, so that
+            a file that grows all day does not bring them along for ever.
+    """
     due: set[date] = set()
     later: list[Awaited] = []
     for one in awaited:
-        if now < one.due or flying & set(_from_to(one)):
+        waits = now < one.due and not (early and one.attempt < len(AGAIN_AFTER))
+        if waits or flying & set(_from_to(one)):
             later.append(one)
         else:
             due.update(_from_to(one))
@@ -297,9 +306,7 @@ def _all(flow: Flow) -> set[str]:
 
 
 def _fit_is_due(flow: Flow, dataset: Dataset, stage: Stage) -> bool:
-    if stage.treatment.fit is None or has_fit(dataset.stage(stage.output)):
-        return False
-    return bool(getattr(flow.parameters(stage, dataset.name), "fit", True))
+    return fit_is_due(stage, flow.parameters(stage, dataset.name), dataset, refit=False)
 
 
 def _given_up(flow: Flow, one: Asked) -> str:

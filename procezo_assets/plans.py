@@ -10,9 +10,10 @@ from typing import Any
 
 from procezo_assets.datasets import Dataset
 from procezo_assets.errors import FlowError, PartitionError, RawFileError
-from procezo_assets.fits import has_fit
+from procezo_assets.fitting import fit_is_due
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import Stale, affected_days, known_days, stale_partitions
+from procezo_assets.parameters import Parameters
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
 from procezo_assets.stored_stages import StageListing
@@ -220,14 +221,14 @@ class Planner:
 
     def fit_is_due(self, stage: Stage) -> bool:
         """Tell whether a run through a stage would make its fit."""
-        if stage.treatment.fit is None:
-            return False
-        missing = not has_fit(self.dataset.stage(stage.output))
-        return self.refit or (self._wants_fit(stage) and (self.full_replace or missing))
+        anew = self.refit or (self.full_replace and self._wants_fit(stage))
+        return fit_is_due(stage, self._parameters(stage), self.dataset, refit=anew)
 
     def _wants_fit(self, stage: Stage) -> bool:
-        params = self.flow.parameters(stage, self.dataset.name, self.params)
-        return bool(getattr(params, "fit", True))
+        return bool(getattr(self._parameters(stage), "fit", True))
+
+    def _parameters(self, stage: Stage) -> Parameters:
+        return self.flow.parameters(stage, self.dataset.name, self.params)
 
 
 def _alike(

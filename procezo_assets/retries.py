@@ -62,6 +62,7 @@ def _attempts(
     work: Work, waits: Sequence[float], sleep: Callable[[float], None]
 ) -> Iterator[Event | Waited]:
     scanned: set[str] = set()
+    lacking: dict[str, set[date]] = defaultdict(set)
     for seconds in (*waits, None):
         stopped: list[DayFailed] = []
         for event in run(work):
@@ -72,13 +73,15 @@ def _attempts(
                 if event.source.dataset.name in scanned:  # told of already
                     continue
                 scanned.add(event.source.dataset.name)
+            if isinstance(event, DayFailed) and event.is_fault:
+                lacking[event.dataset].add(event.day)
             yield event
         if not stopped or not seconds:
             return
         days = {(event.dataset, event.day) for event in stopped}
         yield Waited(seconds=seconds, days=len(days), reason=stopped[0].reason)
         sleep(seconds)
-        work = _remaining(work, stopped)
+        work = replace(_remaining(work, stopped), lacking=lacking)
 
 
 def _remaining(work: Work, stopped: Sequence[DayFailed]) -> Work:

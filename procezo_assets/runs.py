@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from procezo_assets.dataset_use import in_use
 from procezo_assets.datasets import Dataset, stage_days
 from procezo_assets.day_lock import remove_unfinished, working_on
-from procezo_assets.errors import DatasetError, FitError, ProcezoError, one_line
+from procezo_assets.errors import DatasetError, FitError, ProcezoError, RawFileError, one_line
 from procezo_assets.faults import is_transient
 from procezo_assets.fits import StoredFit
 from procezo_assets.fitting import fit_is_due, provided_fit
@@ -80,7 +80,8 @@ class DayFailed:
     @property
     def is_fault(self) -> bool:
         """Whether neither its rows nor a treatment stopped it: it may come through unchanged."""
-        return is_transient(self.error) or (isinstance(self.error, OSError) and not self.where)
+        known = isinstance(self.error, OSError | RawFileError)
+        return is_transient(self.error) or (known and not self.where)
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class Work:
         refit: Whether fits are made anew.
         left: The names of the stages that a day has left, by dataset and day, where it is not all
             of them: an earlier attempt has made the others.
+        lacking: Days by dataset that a fault has stopped for good, and that a fit would lack.
     """
 
     flow: Flow
@@ -136,6 +138,7 @@ class Work:
     run_params: Mapping[str, Any] = field(default_factory=dict)
     refit: bool = False
     left: Mapping[tuple[str, date], Collection[str]] = field(default_factory=dict)
+    lacking: Mapping[str, Collection[date]] = field(default_factory=dict)
 
     def days_through(self, dataset: Dataset, *stages: Stage) -> list[date]:
         """The days of a dataset that have any of some stages left, sorted."""
@@ -248,7 +251,7 @@ class _DatasetRun:
         }
         self.context = PartitionContext(self.flow, dataset, params, rules)
         self._stopped: set[date] = set()
-        self._missing: list[date] = []
+        self._missing = list(work.lacking.get(dataset.name, ()))
 
     def run(self) -> Iterator[Event]:
         for event in self._events():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import date, timedelta
+from unittest.mock import patch
 
 import pytest
 from core_home import CLEAN, D1, D2, D3, NORMALIZE, PARSE, RESAMPLE, CoreHome, lines
@@ -301,6 +302,26 @@ def test_days_that_were_not_made_come_with_new_ones_where_a_fit_is_to_be_made(ho
     home.raw_days(D3)  # while nobody knows what became of the run
     assert looker.look(now=now + 1) == [(D1, D3)]
     assert looker.found.asked[0].attempt == 2
+
+
+def test_a_file_that_grows_all_day_does_not_ask_for_others_again_and_again(home):
+    flow = home.flow(PARSE, CLEAN, RESAMPLE, NORMALIZE, settle_seconds=30, refresh_minutes=10)
+    looker = Looker(home, flow)
+    home.raw_days(D1, D2)
+    now = time.time()
+    for path in looker.dataset.raw.iterdir():
+        os.utime(path, (now - 3600, now - 3600))
+    growing = home.raw("x_pil-91_live.csv", "".join(lines(D3)[:10]))
+    with patch("time.time", lambda: now):  # also that of files which are still, or not
+        for place in range(100):
+            now += 5
+            with growing.open("a") as file:
+                file.write(lines(D3)[10 + place % 20])
+            os.utime(growing, (now, now))
+            looker.look(now=now)
+            if looker.found.asked:  # its run reads the raw files, and fails where the fit is due
+                raw_source(flow, looker.dataset).scan()
+    assert [(one.first, one.last) for one in looker.asked] == [(D1, D2)] * 3
 
 
 def test_more_runs_than_may_be_asked_for_at_once_are_left_for_the_next_look(home, looker):

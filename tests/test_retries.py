@@ -228,6 +228,37 @@ def test_a_fit_that_was_asked_for_waits_and_is_made_anew_once(home):
     assert len(list((folder / "fits").glob("*.json"))) == 2
 
 
+def test_a_fit_waits_for_a_day_that_no_waiting_helps(home):
+    """A file stands where a folder of the day is to be: a fault, but none that passes."""
+    home.raw_days(D1, D2, D3)
+    flow = home.flow(PARSE, CLEAN, NORMALIZE)
+    obstacle = home.home.dataset("DS").stage("20_clean") / f"domain=bio_signal/day={D2}"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.touch()
+
+    events, slept = patiently(home, flow, D1, D2, D3)
+
+    assert slept == [5, 20]
+    assert {(one.day, one.stage.name) for one in failures(events)} == {
+        (D1, "normalized"), (D2, "clean"), (D3, "normalized"),
+    }  # fmt: skip
+    assert current_fit(home.home.dataset("DS").stage("35_normalized")) is None
+
+
+def test_a_fit_waits_for_a_day_whose_raw_file_cannot_be_opened(home):
+    home.raw_days(D1, D2, D3)
+    flow = home.flow(PARSE, CLEAN, NORMALIZE)
+    home.run_well(flow, D1, D2, D3, stages=["parsed"])
+    path = home.home.dataset("DS").raw / f"x_pil-90_{D2}.csv"
+    path.unlink()
+    path.symlink_to(path.name)  # a link to itself
+
+    events, _ = patiently(home, flow, D1, D2, D3)
+
+    assert (D2, "parsed") in {(one.day, one.stage.name) for one in failures(events)}
+    assert current_fit(home.home.dataset("DS").stage("35_normalized")) is None
+
+
 def test_a_fault_while_a_fit_is_made_passes_like_any_other(home, monkeypatch):
     home.raw_days(D1, D2)
     write = fits.write_atomically

@@ -132,9 +132,12 @@ def _outcomes(
 ) -> Iterator[tuple[Plan, Outcome]]:
     """Run plans, and none that makes a fit from days that a fault has stopped before."""
     incomplete: set[str] = set()
+    begun: set[tuple[str, ...]] = set()  # the fit of these is made: it goes on whatever happens
     for plan in plans:
-        if plan.fits_on_others and plan.dataset in incomplete:
+        phase = (plan.dataset, *(stage.name for stage in plan.stages))
+        if plan.fits_on_others and plan.dataset in incomplete and phase not in begun:
             continue
+        begun.add(phase)
         outcome = run_plan(home, flow, plan, params)
         if outcome.is_fault:
             incomplete.add(plan.dataset)

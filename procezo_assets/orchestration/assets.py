@@ -186,10 +186,7 @@ class _Reporter:
             )
         elif isinstance(event, Waited):
             self._context.log.warning(
-                "trying %d days again in %g s: %s",
-                event.days,
-                event.seconds,
-                harmless(event.reason),
+                "trying %d days again in %g s: %s", event.days, event.seconds, event.reason
             )
         else:
             self._failed(event)
@@ -215,7 +212,7 @@ class _Reporter:
         )
         alike: dict[tuple[str, str], list[DayFailed]] = defaultdict(list)
         for one in failures:
-            alike[one.stage.name, harmless(one.reason)].append(one)
+            alike[one.stage.name, one.reason].append(one)
         told = [
             f"{_days_text(group)} at {stage}: {reason}" for (stage, reason), group in alike.items()
         ]
@@ -263,14 +260,10 @@ class _Reporter:
         if event.stage.name in self._findings:
             self._findings[event.stage.name].enter(event)
         self._context.log.error(
-            "%s %s failed at %s: %s",
-            event.dataset,
-            event.day,
-            event.stage.name,
-            harmless(event.reason),
+            "%s %s failed at %s: %s", event.dataset, event.day, event.stage.name, event.reason
         )
         if event.trace:
-            self._context.log.debug("\n".join(map(harmless, event.trace.splitlines())))
+            self._context.log.debug(event.trace)
 
 
 def _days_text(failures: list[DayFailed]) -> str:

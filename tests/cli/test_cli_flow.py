@@ -196,6 +196,18 @@ def test_a_fit_waits_for_a_day_that_a_fault_stopped_in_the_run_before(home, tmp_
     assert home.digests() == undisturbed.digests()
 
 
+def test_a_fault_after_the_fit_is_made_stops_no_other_run(home):
+    far = DAYS[-1] + timedelta(days=20)  # in a run of its own
+    home.write_flow(PARSE, CLEAN, NORMALIZE_CLEAN)
+    home.write_raw(far, level=900)
+    obstacle = home.stage("35_normalized") / "domain=bio_signal" / f"day={DAYS[0]}"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.touch()
+    failed = home.procezo("flow", "small")
+    assert f"{DAYS[0]} at normalized: FileExistsError" in failed.error
+    assert home.materialized("normalized") == keys(*DAYS[1:], far)
+
+
 def test_a_flow_without_days_has_nothing_to_do(home):
     home.write_flow(PARSE, name="idle", dataset="EMPTY")
     home.raw_file("x", dataset="EMPTY").parent.mkdir(parents=True, exist_ok=True)

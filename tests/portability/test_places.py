@@ -65,7 +65,7 @@ def everything(home):
     return {
         path.relative_to(home.path).as_posix(): path.read_bytes() if path.is_file() else None
         for path in home.path.rglob("*")
-        if ".procezo" not in path.parts and path.name != "storage"
+        if not {".procezo", "__pycache__"} & set(path.parts) and path.name != "storage"
     }
 
 
