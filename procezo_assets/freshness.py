@@ -325,10 +325,11 @@ def _compare_parts(
             return "input cannot be read"
         if _made_of(footer, file) not in digests[part]:
             return "input changed"
-    # a part without a result may have been left out on purpose, unless it came later
+    # a part without a result may have been left out on purpose, unless it came later; nothing has
+    # its digest, so that time alone tells
     newest = max(file.mtime_ns for file in files.values())
-    later = replaced or any(file.mtime_ns > newest for file in left_out)
-    return "input changed" if left_out and later else None
+    later = any(file.mtime_ns > newest for file in left_out)
+    return "input changed" if later else None
 
 
 def _made_of(footer: Footer | None, file: StoredFile) -> str | None:

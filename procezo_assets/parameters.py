@@ -37,9 +37,11 @@ _SECRET_NAME = re.compile(
     r")(?![a-z])"
 )
 _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-# `user:password@` of an address, with blanks or slashes in it; `password=` of libpq and others
+# `user:password@` of an address, with slashes or blanks in it, the latter after a colon only, as
+# sentences have addresses, too; `password=` of libpq and others
 _SECRET_TEXT = re.compile(
-    r"://(?:\S*|[^/?#]*)@|(?:passw(?:or)?d|pwd|(?:account|access)key)\s*=", re.IGNORECASE
+    r"://(?:\S*|[^/?#\s]*:[^/?#\n]*)@|(?:passw(?:or)?d|pwd|(?:account|access)key)\s*=",
+    re.IGNORECASE,
 )
 _MASK = "**********"
 _SHOWN_DEPTH = 20

@@ -152,7 +152,9 @@ def test_nothing_to_fit_on(folders):
     assert current_fit(folders["stage_folder"]) is None
 
 
-@pytest.mark.parametrize("damage", ["{", None, "[1, 2]", "[" * 100_000, '{"a": NaN}'])
+@pytest.mark.parametrize(
+    "damage", ["{", None, "[1, 2]", "[" * 100_000, '{"a": NaN}', '{"a": Infinity}']
+)
 def test_a_damaged_fit_says_so(folders, damage):
     write(folders["input_folder"], 1, m0=[1])
     path = fit(folders).path

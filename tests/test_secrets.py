@@ -313,7 +313,10 @@ def test_secrets_are_known_by_what_stands_in_a_text():
         "DefaultEndpointsProtocol=https;AccountKey=abc", "pwd=x",
     ):  # fmt: skip
         assert is_secret_text(text), text
-    for text in ("https://example.org/a?b#c", "a@b", "the key = 5", "m0 of 10 at 5@10"):
+    for text in (
+        "https://example.org/a?b#c", "a@b", "the key = 5", "m0 of 10 at 5@10",
+        "see https://example.org, then write to me@example.org",
+    ):  # fmt: skip
         assert not is_secret_text(text), text
 
 

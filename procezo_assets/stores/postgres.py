@@ -111,13 +111,14 @@ def replace_wide(
     dataset: str,
     day: date,
     origin: str,
+    devices: Mapping[str, str] | None = None,
     units: Mapping[str, Mapping[str, Iterable[str]]] | None = None,
 ) -> dict[str, int]:
     """Replace one UTC day of a dataset in the wide tables of one loading step.
 
     The tables are in the schema `public`. Columns that they have from elsewhere keep their values,
     and so do the rows of the day that hold such values. Each table remembers, in its comment, its
-    dataset and the columns that each origin answers for.
+    dataset, the columns that each origin answers for, and the devices.
 
     Args:
         url: The database.
@@ -129,6 +130,7 @@ def replace_wide(
         day: The UTC day that all rows lie in.
         origin: What loads, such as `valvometry/to_postgres`. The day's values also leave the tables
             of the same origin and dataset that `tables` does not name.
+        devices: The devices of the day, by the beginning of their columns' names.
         units: By table and column, the units for the columns' comments.
 
     Returns:
@@ -166,9 +168,40 @@ def replace_wide(
                 dataset=dataset,
                 day=day,
                 origin=origin,
+                devices=devices or {},
             )
             _comment_units(cursor, table, (units or {}).get(table.name, {}))
         return rows
+
+    return in_transaction(url, work)
+
+
+def remembered_owners(
+    url: str, *, dataset: str, origin: str, devices: Collection[str]
+) -> dict[str, str]:
+    """Tell which devices have filled columns of the wide tables of one loading step.
+
+    Args:
+        url: The database.
+        dataset: The dataset's name.
+        origin: What loads.
+        devices: The devices to tell of.
+
+    Returns:
+        The device by the beginning of its columns' names.
+
+    Raises:
+        TransientStoreError: Where the server cannot be reached.
+        StoreError: Where it refuses.
+    """
+
+    def work(cursor: Cursor) -> dict[str, str]:
+        return {
+            prefix: device
+            for table in tables_of(cursor, WIDE_SCHEMA, dataset, origin)
+            for prefix, device in read_memory(cursor, table).devices.items()
+            if device in devices
+        }
 
     return in_transaction(url, work)
 
@@ -182,6 +215,7 @@ def _replace_in_wide(
     dataset: str,
     day: date,
     origin: str,
+    devices: Mapping[str, str],
 ) -> int:
     memory = read_memory(cursor, table)
     check_dataset(memory, table, dataset)
@@ -190,7 +224,7 @@ def _replace_in_wide(
     answered = {*frame.columns, *memory.answers_for(origin, derived)} - {"ts"}
     ours = [name for name in types if name in answered]
     others = [name for name in before if name not in {*ours, "ts"}]
-    if (after := memory.with_columns(dataset, origin, ours)) != memory:
+    if (after := memory.with_columns(dataset, origin, ours, devices)) != memory:
         write_memory(cursor, table, after)
     _delete_wide_day(cursor, table, day, others)
     if not others:

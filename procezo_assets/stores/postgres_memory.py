@@ -1,7 +1,8 @@
-"""What a wide table remembers in its comment: its dataset, and who wrote which columns.
+"""What a wide table remembers in its comment: its dataset, who wrote which columns, and whose.
 
 Without it, the load of a second dataset would take the first one's rows away unseen, and the
-columns of a device that is gone from all files would keep their values for ever.
+columns of a device that is gone from all files would keep their values for ever. And where the
+names of two devices make the same columns, these would get values of both.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ class Memory:
     Args:
         dataset: The dataset that fills it; None where nobody has said so yet.
         columns: The columns that each origin, such as `valvometry/to_postgres`, ever answered for.
+        devices: The device by the beginning of its columns' names.
         said: The lines of the comment that people wrote.
     """
 
     dataset: str | None = None
     columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    devices: Mapping[str, str] = field(default_factory=dict)
     said: tuple[str, ...] = ()
 
     def answers_for(self, origin: str, derived: Collection[str]) -> set[str]:
@@ -46,10 +49,17 @@ class Memory:
         theirs = frozenset[str]().union(*self.columns.values()) - own
         return {*own, *derived} - theirs
 
-    def with_columns(self, dataset: str, origin: str, columns: Collection[str]) -> Memory:
+    def with_columns(
+        self, dataset: str, origin: str, columns: Collection[str], devices: Mapping[str, str]
+    ) -> Memory:
         """What to remember once an origin has loaded a dataset's day."""
         owned = self.columns.get(origin, frozenset()) | frozenset(columns)
-        return replace(self, dataset=dataset, columns={**self.columns, origin: owned})
+        return replace(
+            self,
+            dataset=dataset,
+            columns={**self.columns, origin: owned},
+            devices={**self.devices, **devices},
+        )
 
 
 def read_memory(cursor: Cursor, table: Table) -> Memory:
@@ -70,6 +80,7 @@ def write_memory(cursor: Cursor, table: Table, memory: Memory) -> None:
         {
             "dataset": memory.dataset,
             "columns": {origin: sorted(names) for origin, names in sorted(memory.columns.items())},
+            **({"devices": dict(sorted(memory.devices.items()))} if memory.devices else {}),
         },
         ensure_ascii=False,
     )
@@ -135,6 +146,7 @@ def _from_line(line: str) -> Memory | None:
         columns = {
             str(origin): frozenset(map(str, names)) for origin, names in content["columns"].items()
         }
-        return Memory(str(content["dataset"]), columns)
+        devices = {str(prefix): str(one) for prefix, one in content.get("devices", {}).items()}
+        return Memory(str(content["dataset"]), columns, devices)
     except (ValueError, AttributeError, KeyError, TypeError):
         return None  # someone edited it: what is left of it counts as theirs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import string
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import polars as pl
@@ -102,7 +101,8 @@ def wide_column(device: str, column: str) -> str:
 def column_owners(days: Iterable[Iterable[str]]) -> dict[str, str]:
     """Tell which device has the columns of a wide table that several would have.
 
-    It is the one with the most days, of these the earliest: a stray one takes nothing from others.
+    It is the one with the earliest day, of several the first by name: days that come later change
+    nothing, so that columns that one device has filled do not become another one's.
 
     Args:
         days: The devices of each day, the days in their order.
@@ -110,8 +110,11 @@ def column_owners(days: Iterable[Iterable[str]]) -> dict[str, str]:
     Returns:
         The device by the beginning of its columns' names.
     """
-    counts = Counter(device for devices in days for device in devices)
-    return {wide_column(device, ""): device for device, _ in reversed(counts.most_common())}
+    owners: dict[str, str] = {}
+    for devices in days:
+        for device in sorted(devices):
+            owners.setdefault(wide_column(device, ""), device)
+    return owners
 
 
 def check_wide_devices(devices: Iterable[str], owners: Mapping[str, str]) -> None:

@@ -89,7 +89,7 @@ def fit_ranges(frames: Mapping[str, pl.LazyFrame], params: NormalizeParameters) 
 
     Returns:
         JSON-ready: how it was made, `first` and `last` day, and under `devices` for each device
-        and column `low`, `high` (in the unit of the values) and `count`.
+        and column `low`, `high` (in the unit of the values) and `count`, of its finite values.
     """
     spans = pl.collect_all(
         [
@@ -126,7 +126,8 @@ def _fit_device(frame: pl.LazyFrame, params: NormalizeParameters) -> dict[str, A
     for start in range(0, len(columns), at_once):
         some = frame.select(pl.col(columns[start : start + at_once]).cast(pl.Float64)).collect()
         for column in some.iter_columns():
-            if found := _range_of(column.drop_nulls(), params):
+            # infinities, as of 1/0, are no bounds; one of them must not take the others' fit away
+            if found := _range_of(column.filter(column.is_finite()), params):
                 ranges[column.name] = found
     return ranges
 

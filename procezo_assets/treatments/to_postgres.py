@@ -179,10 +179,11 @@ def to_postgres(inputs: list[StageInput], params: ToPostgres) -> list[Loaded]:
 
 
 class _Rows(NamedTuple):
-    """The rows of a day and the units of their columns, by table."""
+    """The rows of a day and the units of their columns, by table; its devices, by their columns."""
 
     tables: dict[str, pl.DataFrame]
     units: dict[str, dict[str, set[str]]]
+    devices: Mapping[str, str] = {}
 
 
 @dataclass
@@ -213,6 +214,7 @@ class _Plan:
             DayRefusedError,
         )
 
+        self._recall_owners(url)
         rows: dict[date, int] = {}
         failed: dict[date, str] = {}
         tables: set[str] = set()
@@ -276,7 +278,11 @@ class _Plan:
             for column, unit in read_units(path).items():
                 of_table = units.setdefault(self.wide_table(key), {})
                 of_table.setdefault(wide_column(key.device, column), set()).add(unit)
-        return _Rows({table: wide_frame(several) for table, several in frames.items()}, units)
+        return _Rows(
+            {table: wide_frame(several) for table, several in frames.items()},
+            units,
+            {wide_column(key.device, ""): key.device for key in parts},
+        )
 
     def _replace(self, url: str, day: date, rows: _Rows) -> dict[str, int]:
         from procezo_assets.stores import postgres  # noqa: PLC0415 - heavy
@@ -307,6 +313,7 @@ class _Plan:
             dataset=self.source.dataset,
             day=day,
             origin=self.origin,
+            devices=rows.devices,
             units=rows.units,
         )
         return {f"{postgres.WIDE_SCHEMA}.{table}": count for table, count in loaded.items()}
@@ -351,6 +358,16 @@ class _Plan:
         parts = [self._chosen(self.source.parts(day)) for day in self.source.days_present()]
         self.known = {key: path for of_day in parts for key, path in of_day.items()}
         self.owners = column_owners(sorted({key.device for key in of_day}) for of_day in parts)
+
+    def _recall_owners(self, url: str) -> None:
+        """Leave columns to whom they were filled for, also where another one gets earlier days."""
+        from procezo_assets.stores import postgres  # noqa: PLC0415 - heavy
+
+        devices = {key.device for key in self.known}
+        if len(self.owners) < len(devices):
+            self.owners |= postgres.remembered_owners(
+                url, dataset=self.source.dataset, origin=self.origin, devices=devices
+            )
 
     def _columns(self, key: PartKey, path: Path) -> list[str]:
         with path.open("rb") as file:

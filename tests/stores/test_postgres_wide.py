@@ -282,12 +282,11 @@ class TestColumnOwners:
         ("days", "owner"),
         [
             ([["a-1"], ["a.1", "b"], ["a-1"]], "a-1"),
-            ([["a.1"], ["a-1", "a.1"], ["a-1"], ["a-1"]], "a-1"),  # a stray one that came first
-            ([["a.1"], ["a-1"]], "a.1"),  # as many days: who was there first
-            ([["a-1"], ["a.1"]], "a-1"),
+            ([["b"], ["a.1"], ["a-1", "a.1"], ["a-1"], ["a-1"]], "a.1"),  # however many come later
+            ([["a.1", "a-1"], ["a.1"]], "a-1"),  # the same day: by name
         ],
     )
-    def test_columns_are_of_the_device_with_the_most_days(self, days, owner):
+    def test_columns_are_of_the_device_with_the_earliest_day(self, days, owner):
         assert column_owners(days)["a_1__"] == owner
 
     def test_another_device_is_refused_by_name(self):

@@ -69,6 +69,19 @@ def test_minmax():
     assert fit["devices"]["pil-90"]["a"] == {"low": -1, "high": 5, "count": 3}
 
 
+@pytest.mark.parametrize("method", ["minmax", "percentile"])
+def test_values_that_are_not_finite_are_no_part_of_a_fit(method):
+    inf, nan = float("inf"), float("nan")
+    fit = fitted(
+        {"pil-90": frame_of(a=[5.0, inf, -1, nan, -inf, None], b=[inf] * 6)},
+        method=method,
+        percentile_min=0,
+        percentile_max=100,
+    )
+
+    assert fit["devices"]["pil-90"] == {"a": {"low": -1, "high": 5, "count": 2}}
+
+
 def test_each_device_and_column_has_its_own_range():
     fit = fitted(
         {"b": frame_of(x=[1, 2], y=[3, 4]), "a": frame_of(x=[10, 20], z=[None, None])},

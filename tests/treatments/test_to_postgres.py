@@ -287,24 +287,44 @@ class TestWide:
     def test_a_device_that_would_share_columns_fails_its_days_only(self, home, postgres_url):
         days = [DAY, NEXT, NEXT + timedelta(1), NEXT + timedelta(2)]
         source = stage(home, days=days)
-        for number, day in enumerate(days[1:]):
+        for number, day in enumerate(days[::2]):
             write(source, "pil-90", "bio", day=day, m0=[number])
-        write(source, "pil.90", "bio", day=days[0], m0=[70])
-        write(source, "pil.90", "bio", day=days[2], m0=[80])
+        for day in days[1::2]:
+            write(source, "pil.90", "bio", day=day, m0=[70])
 
         loaded = one([source], layout="wide")
 
-        assert loaded.rows == {days[1]: 1, days[3]: 1}
-        assert list(loaded.failed) == [days[0], days[2]]
+        assert loaded.rows == {days[0]: 1, days[2]: 1}
+        assert list(loaded.failed) == [days[1], days[3]]
         for reason in loaded.failed.values():
             assert "'pil-90' and 'pil.90' would share the columns 'pil_90__…'" in reason
             assert "those of 'pil-90'" in reason
         assert rows(postgres_url, 'SELECT pil_90__m0 FROM "D__AGGREGATED__10S" ORDER BY ts') == [
             (0,),
-            (2,),
+            (1,),
         ]
         alone = [{"domain": "bio", "devices": ["pil-90"]}]
         assert one([source], layout="wide", sources=alone).failed == {}
+
+    def test_columns_stay_with_the_device_that_filled_them(self, home, postgres_url):
+        days = [DAY + timedelta(number) for number in range(5)]
+
+        def loaded(device, day):
+            write(stage(home), device, "bio", day=day, m0=[day.day])
+            ended = one([stage(home, days=[day])], layout="wide")
+            return not ended.failed
+
+        assert loaded("pil.90", days[1])
+        assert [loaded("pil-90", day) for day in days[2:4]] == [False, False]  # more of them
+        assert not loaded("pil-90", days[0])  # an earlier one
+        assert loaded("pil.90", days[4])
+        query = 'SELECT pil_90__m0 FROM "D__AGGREGATED__10S" ORDER BY ts'
+        assert rows(postgres_url, query) == [(days[1].day,), (days[4].day,)]
+
+        for path in stage(home).folder.rglob("pil.90*"):  # as a name that was wrong and is no more
+            path.unlink()
+        assert one([stage(home, days=days)], layout="wide").failed == {}
+        assert rows(postgres_url, query) == [(day.day,) for day in (days[0], *days[2:4])]
 
     def test_a_broken_file_fails_its_day_only(self, home):
         source = stage(home, days=(DAY, NEXT))
