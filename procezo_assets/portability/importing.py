@@ -48,6 +48,8 @@ _MANIFEST_RATIO = 20
 _SMALL_MANIFEST = 16 * 1024**2
 _HEADER_BYTES = 16 * 1024  # of one member: its header, a long name, what fills its last block
 _LATEST = 2**32  # seconds since 1970
+# what renaming a folder onto a folder with content, or onto a file, ends in
+_TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,13 @@ def import_dataset(
         (scratch / _RAW).mkdir(parents=True, exist_ok=True)
         target = home.dataset(manifest.dataset).path
         with placing(home, scratch, names):
-            if not target.exists():  # else it is there from before, or `_refuse` had said so
+            if not _is_restored(home, manifest):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                (scratch / DATASET).rename(target)
+                try:
+                    (scratch / DATASET).rename(target)
+                except OSError as error:  # one that came since is told of as one that was there
+                    if error.errno not in _TAKEN or not _is_restored(home, manifest):
+                        raise
     return Imported(manifest, tuple(names), readings, any(map(_is_gone_file, left_out)))
 
 
@@ -161,6 +167,37 @@ def _is_there(dataset: Dataset, manifest: Manifest) -> bool:
     )
 
 
+def _is_restored(home: Home, manifest: Manifest) -> bool:
+    """Whether the dataset is in its place already; where it is not, its place is free.
+
+    Raises:
+        ArchiveError: Where something else has its place.
+    """
+    dataset = home.dataset(manifest.dataset)
+    exists = dataset.path.exists() or dataset.path.is_symlink()
+    if exists and not _is_there(dataset, manifest):
+        raise ArchiveError(
+            f"dataset '{manifest.dataset}' exists under {home.datasets} with other content",
+            f"procezo delete {shlex.quote(manifest.dataset)} removes it, or import into another "
+            "home",
+        )
+    for folder in dataset.path.parents:
+        if folder == home.datasets:
+            break
+        if folder.exists() and not folder.is_dir():
+            raise ArchiveError(
+                f"{folder} is no folder, and '{manifest.dataset}' is to be in it",
+                "move it away, or import into another home",
+            )
+        if (folder / RAW_FOLDER).exists():
+            raise ArchiveError(
+                f"'{manifest.dataset}' would be inside the dataset "
+                f"'{folder.relative_to(home.datasets).as_posix()}'",
+                "import into another home",
+            )
+    return exists
+
+
 def _has_bytes(path: Path, member: Member) -> bool:
     return (
         path.is_file() and path.stat().st_size == member.size and file_sha256(path) == member.sha256
@@ -182,27 +219,7 @@ def _refuse(home: Home, archive: Path, manifest: Manifest) -> None:
             "size",
             "if these are data, unpack it with tar and move its folders into place",
         )
-    dataset = home.dataset(manifest.dataset)
-    if (dataset.path.exists() or dataset.path.is_symlink()) and not _is_there(dataset, manifest):
-        raise ArchiveError(
-            f"dataset '{manifest.dataset}' exists under {home.datasets} with other content",
-            f"procezo delete {shlex.quote(manifest.dataset)} removes it, or import into another "
-            "home",
-        )
-    for folder in dataset.path.parents:
-        if folder == home.datasets:
-            break
-        if folder.exists() and not folder.is_dir():
-            raise ArchiveError(
-                f"{folder} is no folder, and '{manifest.dataset}' is to be in it",
-                "move it away, or import into another home",
-            )
-        if (folder / RAW_FOLDER).exists():
-            raise ArchiveError(
-                f"'{manifest.dataset}' would be inside the dataset "
-                f"'{folder.relative_to(home.datasets).as_posix()}'",
-                "import into another home",
-            )
+    _is_restored(home, manifest)
     free = shutil.disk_usage(home.datasets).free
     if manifest.size + ROOM_LEFT_BYTES > free:
         raise ArchiveError(

@@ -15,7 +15,7 @@ from killed_runs import Changes, left_behind
 from small_home import CLEAN, PARSE, SmallHome
 from warm import run_command
 
-from procezo_assets.portability import placing
+from procezo_assets.portability import importing, placing
 from procezo_assets.portability.importing import import_dataset
 from procezo_assets.portability.manifest import ArchiveError
 
@@ -137,6 +137,43 @@ def test_a_dataset_of_other_content_is_refused(archive, home, what):
     with pytest.raises(ArchiveError, match=r"dataset .DS. exists under .* with other content"):
         restore(home, archive)
     assert everything(home) == before
+
+
+@pytest.mark.parametrize("step", ["files_to_place", "_is_restored"])
+@pytest.mark.parametrize("same", [False, True])
+def test_a_dataset_that_comes_meanwhile_is_asked_of_again(
+    archive, home, tmp_path, monkeypatch, *, step, same
+):
+    theirs = SmallHome(tmp_path / "theirs")
+    restore(theirs, archive)
+    if not same:
+        next(theirs.home.dataset("DS").raw.iterdir()).write_text("theirs")
+    asked = getattr(importing, step)
+    calls = []
+
+    def meanwhile(*args, **kwargs):
+        found = asked(*args, **kwargs)
+        calls.append(found)
+        # the first of `_is_restored` is before unpacking, the second right before placing
+        if len(calls) == (2 if step == "_is_restored" else 1):
+            shutil.copytree(theirs.home.datasets, home.home.datasets, dirs_exist_ok=True)
+        return found
+
+    monkeypatch.setattr(importing, step, meanwhile)
+    if same:
+        assert "flows/small.json" in restore(home, archive).placed
+    else:
+        with pytest.raises(ArchiveError, match=r"dataset .DS. exists under .* with other content"):
+            restore(home, archive)
+        assert (home.path / "flows" / "small.json").read_text() == MINE
+    there, here = theirs.home.dataset("DS").path, home.home.dataset("DS").path
+    assert {path.relative_to(here): path.read_bytes() for path in files_in(here)} == {
+        path.relative_to(there): path.read_bytes() for path in files_in(there)
+    }
+
+
+def files_in(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize(
