@@ -38,7 +38,6 @@ from procezo_assets.raw.unpacking import MOST_RATIO, most_unpacked
 from procezo_assets.scratch import scratch_folder
 from procezo_assets.stores.loads import RECORD
 from procezo_assets.stores.parquet import file_sha256
-from procezo_assets.strict_json import MOST_STATE_BYTES
 
 _RAW = f"{DATASET}/{RAW_FOLDER}"
 _READ_AT_ONCE = 1 << 20
@@ -142,7 +141,7 @@ def _refuse_gone(archive: Path, dataset: Path) -> None:
     for path in dataset.glob(f"*/{GONE_FILE}"):
         try:
             if path.parent.name != RAW_FOLDER:
-                read_gone(path, most=MOST_STATE_BYTES)
+                read_gone(path)
         except RawFileError as error:
             told = error.problem.removeprefix(f"{dataset.parent}/")
             raise _damaged(f"{archive.name}: {told}") from None

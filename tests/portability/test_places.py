@@ -261,3 +261,11 @@ def test_gone_files_that_no_scan_could_read_are_refused(archive, home, tmp_path,
     ):
         restore(home, path)
     assert list((home.path / "datasets").iterdir()) == []
+
+
+def test_gone_files_of_any_size_that_a_home_can_have_are_restored(archive, home, tmp_path):
+    path = shutil.copy(archive, tmp_path / "copy.tar.gz")
+    large = b"[" + b" " * 70 * 1024**2 + b"]"
+    with_members(path, {"dataset/10_parsed/gone.json": large})
+    restore(home, path)
+    assert (home.home.dataset("DS").path / "10_parsed" / "gone.json").stat().st_size == len(large)
