@@ -60,12 +60,14 @@ class Imported:
         placed: Flow files and treatments that were not there before, or were replaced.
         catalog: What the catalog of the other machine knew of the raw files, by flow and file.
         lacks_days: Whether raw files were gone there whose days are results that stayed there.
+        is_compared: Whether `catalog` is all of what is known there; else it was too much to read.
     """
 
     manifest: Manifest
     placed: tuple[str, ...]
     catalog: Readings
     lacks_days: bool
+    is_compared: bool
 
 
 def import_dataset(
@@ -102,7 +104,9 @@ def import_dataset(
         _refuse_gone(archive, scratch / DATASET)
         names = files_to_place(home, scratch, replace=replace_flows)
         readings: Readings = {}
-        if CATALOG in manifest.members:
+        catalog = manifest.members.get(CATALOG)
+        is_compared = catalog is None or catalog.size <= MOST_BYTES
+        if catalog is not None and is_compared:
             readings = _readings(archive, (scratch / CATALOG).read_bytes())
         (scratch / _RAW).mkdir(parents=True, exist_ok=True)
         target = home.dataset(manifest.dataset).path
@@ -114,7 +118,8 @@ def import_dataset(
                 except OSError as error:  # one that came since is told of as one that was there
                     if error.errno not in _TAKEN or not _is_restored(home, manifest):
                         raise
-    return Imported(manifest, tuple(names), readings, any(map(_is_gone_file, left_out)))
+    lacks_days = any(map(_is_gone_file, left_out))
+    return Imported(manifest, tuple(names), readings, lacks_days, is_compared)
 
 
 def _left_out(manifest: Manifest) -> set[str]:
@@ -205,13 +210,6 @@ def _has_bytes(path: Path, member: Member) -> bool:
 
 def _refuse(home: Home, archive: Path, manifest: Manifest) -> None:
     """Refuse an archive whose dataset has no place here, before anything is unpacked."""
-    catalog = manifest.members.get(CATALOG)
-    if catalog is not None and catalog.size > MOST_BYTES:
-        raise ArchiveError(
-            f"{archive.name}: its {CATALOG} has {catalog.size:,} bytes, and {MOST_BYTES:,} are the "
-            "most",
-            "nothing was restored; export it again with this version",
-        )
     if manifest.size > most_unpacked(archive.stat().st_size):
         raise ArchiveError(
             f"{archive.name} unpacks to {manifest.size:,} bytes, more than {MOST_RATIO} times its "
