@@ -15,7 +15,7 @@ from procezo_assets.flows import Flow, FlowSet
 from procezo_assets.harmless import harmless
 from procezo_assets.portability.exporting import default_name, export_dataset, size_of
 from procezo_assets.portability.importing import Imported, import_dataset
-from procezo_assets.portability.manifest import ArchiveError
+from procezo_assets.portability.manifest import CATALOG, ArchiveError
 from procezo_assets.portability.readings import later_reading
 from procezo_assets.runs import raw_source
 
@@ -82,6 +82,12 @@ def import_(*, file: Path, replace_flows: bool) -> None:
         click.echo(
             "warning: raw files were gone when this was exported, and results did not come along: "
             "what was kept of their days is not here; export it --with-stages to have it",
+            err=True,
+        )
+    if not done.is_compared:
+        click.echo(
+            f"warning: {CATALOG} of this archive is too large: how raw files are read here is not "
+            "compared with it",
             err=True,
         )
     _, flows = load(home)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 # Dagster exports none of these.
@@ -24,8 +24,11 @@ from dagster._core.storage.sqlite_storage import (
     _schedule_directory,
 )
 from dagster._serdes import ConfigurableClassData
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, Insert, create_engine, event
+
+TABLES_WAIT_S = 300.0
+"""How long a process waits, in seconds, for another one that makes the tables of the storage."""
 
 _BUSY_SECONDS = 30
 # the index, and runs that are written or looked at
@@ -130,10 +133,21 @@ class EventLog(SqliteEventLogStorage):
                 self._store_asset_event(connection, planned[at], ids[at])
 
 
-def _alone(base_dir: str) -> FileLock:
+@contextmanager
+def _alone(base_dir: str) -> Iterator[None]:
     lock = Path(base_dir, ".procezo", "dagster-storage.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(lock)
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(lock, timeout=TABLES_WAIT_S))
+        except Timeout:
+            from procezo_assets.errors import TransientStoreError  # noqa: PLC0415
+
+            raise TransientStoreError(
+                f"another process has held {lock} for {TABLES_WAIT_S:g} seconds",
+                "run again when it is done",
+            ) from None
+        yield
 
 
 def _address(folder: str, name: str) -> str:

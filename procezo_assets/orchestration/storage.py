@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ import click
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from procezo_assets.orchestration.event_log import SqliteStorage
+from procezo_assets.orchestration.event_log import TABLES_WAIT_S, SqliteStorage
 
 # an advisory lock of PostgreSQL, which is a number: "procezo"
 _MAKING_TABLES = 0x70726F63657A6F
@@ -72,13 +73,18 @@ class ChosenStorage(DagsterStorage[Any], ConfigurableClass):
             )
         # what a run begins with is stored at once; Dagster asks the environment alone
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
+        from procezo_assets.disks import remedy  # noqa: PLC0415
         from procezo_assets.orchestration.storage_faults import told_in_one_line  # noqa: PLC0415
 
         try:
             with told_in_one_line():
                 return SqliteStorage.from_local(home, inst_data=inst_data)
         except StoreError as error:
-            raise click.ClickException(str(error)) from None
+            told = error
+        except OSError as error:
+            problem = f"Dagster's storage cannot be used: {error}"
+            told = StoreError(problem, remedy(Path(home, "history")))
+        raise click.ClickException(str(told))
 
 
 @contextmanager
@@ -89,11 +95,26 @@ def _alone_on_server(url: str) -> Iterator[None]:
     """
     from dagster_postgres.utils import create_pg_connection, create_pg_engine  # noqa: PLC0415
     from sqlalchemy import func, select  # noqa: PLC0415
+    from sqlalchemy.exc import OperationalError  # noqa: PLC0415
 
+    from procezo_assets.stores.postgres_faults import LOCKED  # noqa: PLC0415
+
+    wait = f"{TABLES_WAIT_S * 1000:.0f}ms"
     engine = create_pg_engine(url)
     try:
         with create_pg_connection(engine) as connection, connection.begin():
-            connection.execute(select(func.pg_advisory_xact_lock(_MAKING_TABLES)))
+            is_local = True  # to this transaction
+            connection.execute(select(func.set_config("lock_timeout", wait, is_local)))
+            try:
+                connection.execute(select(func.pg_advisory_xact_lock(_MAKING_TABLES)))
+            except OperationalError as error:
+                if getattr(error.orig, "pgcode", None) != LOCKED:
+                    raise
+                raise click.ClickException(
+                    "another process has been making tables in the PostgreSQL of "
+                    f"PROCEZO_DAGSTER_POSTGRES_URL for {TABLES_WAIT_S:g} seconds; run again when "
+                    "it is done"
+                ) from None
             yield
     finally:
         engine.dispose()

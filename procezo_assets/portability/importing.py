@@ -38,7 +38,6 @@ from procezo_assets.raw.unpacking import MOST_RATIO, most_unpacked
 from procezo_assets.scratch import scratch_folder
 from procezo_assets.stores.loads import RECORD
 from procezo_assets.stores.parquet import file_sha256
-from procezo_assets.strict_json import MOST_STATE_BYTES
 
 _RAW = f"{DATASET}/{RAW_FOLDER}"
 _READ_AT_ONCE = 1 << 20
@@ -48,6 +47,8 @@ _MANIFEST_RATIO = 20
 _SMALL_MANIFEST = 16 * 1024**2
 _HEADER_BYTES = 16 * 1024  # of one member: its header, a long name, what fills its last block
 _LATEST = 2**32  # seconds since 1970
+# what renaming a folder onto a folder with content, or onto a file, ends in
+_TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,14 @@ class Imported:
         placed: Flow files and treatments that were not there before, or were replaced.
         catalog: What the catalog of the other machine knew of the raw files, by flow and file.
         lacks_days: Whether raw files were gone there whose days are results that stayed there.
+        is_compared: Whether `catalog` is all of what is known there; else it was too much to read.
     """
 
     manifest: Manifest
     placed: tuple[str, ...]
     catalog: Readings
     lacks_days: bool
+    is_compared: bool
 
 
 def import_dataset(
@@ -101,15 +104,22 @@ def import_dataset(
         _refuse_gone(archive, scratch / DATASET)
         names = files_to_place(home, scratch, replace=replace_flows)
         readings: Readings = {}
-        if CATALOG in manifest.members:
+        catalog = manifest.members.get(CATALOG)
+        is_compared = catalog is None or catalog.size <= MOST_BYTES
+        if catalog is not None and is_compared:
             readings = _readings(archive, (scratch / CATALOG).read_bytes())
         (scratch / _RAW).mkdir(parents=True, exist_ok=True)
         target = home.dataset(manifest.dataset).path
         with placing(home, scratch, names):
-            if not target.exists():  # else it is there from before, or `_refuse` had said so
+            if not _is_restored(home, manifest):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                (scratch / DATASET).rename(target)
-    return Imported(manifest, tuple(names), readings, any(map(_is_gone_file, left_out)))
+                try:
+                    (scratch / DATASET).rename(target)
+                except OSError as error:  # one that came since is told of as one that was there
+                    if error.errno not in _TAKEN or not _is_restored(home, manifest):
+                        raise
+    lacks_days = any(map(_is_gone_file, left_out))
+    return Imported(manifest, tuple(names), readings, lacks_days, is_compared)
 
 
 def _left_out(manifest: Manifest) -> set[str]:
@@ -136,7 +146,7 @@ def _refuse_gone(archive: Path, dataset: Path) -> None:
     for path in dataset.glob(f"*/{GONE_FILE}"):
         try:
             if path.parent.name != RAW_FOLDER:
-                read_gone(path, most=MOST_STATE_BYTES)
+                read_gone(path)
         except RawFileError as error:
             told = error.problem.removeprefix(f"{dataset.parent}/")
             raise _damaged(f"{archive.name}: {told}") from None
@@ -161,29 +171,15 @@ def _is_there(dataset: Dataset, manifest: Manifest) -> bool:
     )
 
 
-def _has_bytes(path: Path, member: Member) -> bool:
-    return (
-        path.is_file() and path.stat().st_size == member.size and file_sha256(path) == member.sha256
-    )
+def _is_restored(home: Home, manifest: Manifest) -> bool:
+    """Whether the dataset is in its place already; where it is not, its place is free.
 
-
-def _refuse(home: Home, archive: Path, manifest: Manifest) -> None:
-    """Refuse an archive whose dataset has no place here, before anything is unpacked."""
-    catalog = manifest.members.get(CATALOG)
-    if catalog is not None and catalog.size > MOST_BYTES:
-        raise ArchiveError(
-            f"{archive.name}: its {CATALOG} has {catalog.size:,} bytes, and {MOST_BYTES:,} are the "
-            "most",
-            "nothing was restored; export it again with this version",
-        )
-    if manifest.size > most_unpacked(archive.stat().st_size):
-        raise ArchiveError(
-            f"{archive.name} unpacks to {manifest.size:,} bytes, more than {MOST_RATIO} times its "
-            "size",
-            "if these are data, unpack it with tar and move its folders into place",
-        )
+    Raises:
+        ArchiveError: Where something else has its place.
+    """
     dataset = home.dataset(manifest.dataset)
-    if (dataset.path.exists() or dataset.path.is_symlink()) and not _is_there(dataset, manifest):
+    exists = dataset.path.exists() or dataset.path.is_symlink()
+    if exists and not _is_there(dataset, manifest):
         raise ArchiveError(
             f"dataset '{manifest.dataset}' exists under {home.datasets} with other content",
             f"procezo delete {shlex.quote(manifest.dataset)} removes it, or import into another "
@@ -203,6 +199,24 @@ def _refuse(home: Home, archive: Path, manifest: Manifest) -> None:
                 f"'{folder.relative_to(home.datasets).as_posix()}'",
                 "import into another home",
             )
+    return exists
+
+
+def _has_bytes(path: Path, member: Member) -> bool:
+    return (
+        path.is_file() and path.stat().st_size == member.size and file_sha256(path) == member.sha256
+    )
+
+
+def _refuse(home: Home, archive: Path, manifest: Manifest) -> None:
+    """Refuse an archive whose dataset has no place here, before anything is unpacked."""
+    if manifest.size > most_unpacked(archive.stat().st_size):
+        raise ArchiveError(
+            f"{archive.name} unpacks to {manifest.size:,} bytes, more than {MOST_RATIO} times its "
+            "size",
+            "if these are data, unpack it with tar and move its folders into place",
+        )
+    _is_restored(home, manifest)
     free = shutil.disk_usage(home.datasets).free
     if manifest.size + ROOM_LEFT_BYTES > free:
         raise ArchiveError(

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 MOST_BYTES = 32 * 1024**2
-"""The largest catalog that an archive may have, of 130,000 raw files that a flow reads.
+"""The largest catalog that is written or compared, of 130,000 raw files that a flow reads.
 
 One that holds as little as it can of as many as it can takes twenty times that in memory.
 """

@@ -17,11 +17,11 @@ from procezo_assets.raw.catalog_rows import FileEntry
 from procezo_assets.raw.entries import counts_of
 from procezo_assets.raw.files import RawFile
 from procezo_assets.stores.replacing import write_atomically
-from procezo_assets.strict_json import shaped_file
+from procezo_assets.strict_json import read_small_file, shaped_json
 
 GONE_FILE = "gone.json"
 
-_MOST_BYTES = 256 * 1024**2  # of 180,000 files
+_MOST_BYTES = 256 * 1024**2  # of 180,000 files, here as in an archive
 
 
 def _with_content(entry: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -60,15 +60,23 @@ class GoneFiles:
         """Replace what is remembered; of no files, nothing is left.
 
         Raises:
-            RawFileError: Where it cannot be written.
+            RawFileError: Where it cannot be written, or not be read again.
         """
         if self._path is None:
             return
         # where its lines were is of no use any more
         plain = [replace(one, more={**one.more, "blocks": []}) for one in entries]
+        data = _entries.dump_json(plain, indent=1) + b"\n"
+        if len(data) > _MOST_BYTES:
+            raise RawFileError(
+                f"{self._path} would have {len(data):,} bytes for {len(plain):,} raw files that "
+                f"are gone, and {_MOST_BYTES:,} are the most",
+                'bring raw files back, or let "removed": "drop" in the flow make their days '
+                "without them",
+            )
         try:
             if plain:
-                write_atomically(self._path, _entries.dump_json(plain, indent=1) + b"\n")
+                write_atomically(self._path, data)
             else:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
@@ -78,24 +86,25 @@ class GoneFiles:
             ) from None
 
 
-def read_gone(path: Path, *, most: int = _MOST_BYTES) -> dict[str, FileEntry]:
+def read_gone(path: Path) -> dict[str, FileEntry]:
     """Read a file in which gone files are remembered, as `GoneFiles.read`.
 
     Args:
         path: The file.
-        most: How many bytes it may have.
 
     Raises:
-        RawFileError: Where the file is damaged, or names what is no raw file's place.
+        RawFileError: Where the file is damaged or too large, or names what is no raw file's place.
     """
     try:
-        entries = shaped_file(path, _entries, most=most)
-        for entry in entries:  # what is in it is taken for what a reader found
-            counts_of(entry, RawFile(path, entry.path, entry.device))
+        data = read_small_file(path, most=_MOST_BYTES)
     except FileNotFoundError:
         return {}
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unusable(path, str(error)) from None
+    try:
+        entries = shaped_json(data, _entries, most=_MOST_BYTES)
+        for entry in entries:  # what is in it is taken for what a reader found
+            counts_of(entry, RawFile(path, entry.path, entry.device))
     except (ValueError, TypeError):
         raise _unusable(path, "it is damaged") from None
     for entry in entries:

@@ -9,6 +9,8 @@ import subprocess
 import pytest
 from small_home import AGGREGATE, BIN, CLEAN, DAYS, DUCKDB, PARSE, RESAMPLE, SmallHome
 
+from procezo_assets.portability import importing
+
 
 @pytest.fixture
 def home(tmp_path):
@@ -38,6 +40,17 @@ def test_a_dataset_moves_to_another_machine(home, tmp_path):
     other.write_raw(DAYS[0], level=5)
     ended = other.procezo("import", archive)
     assert (ended.code, "dataset 'DS-1' exists" in ended.error) == (1, True)
+
+
+def test_a_catalog_that_is_too_large_is_told_of_and_not_compared(home, tmp_path, monkeypatch):
+    home.launch(DAYS[0], DAYS[-1])
+    archive = tmp_path / "moved.tar.gz"
+    assert home.procezo("export", "DS-1", "--output", archive).code == 0
+    monkeypatch.setattr(importing, "MOST_BYTES", 10)
+    ended = SmallHome(tmp_path / "B").procezo("import", archive)
+    assert ended.code == 0, ended.err
+    assert "warning: catalog.json of this archive is too large" in ended.err
+    assert "3 raw files, checksums right" in ended.out
 
 
 def test_results_that_come_along_are_up_to_date_and_only_loaded(home, tmp_path):

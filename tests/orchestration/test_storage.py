@@ -9,16 +9,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 
+import click
 import dagster as dg
 import psycopg
 import pytest
+from filelock import FileLock
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from small_home import CLEAN, DAYS, PARSE, SmallHome, key, keys
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
 
 from procezo_assets.errors import StoreError, TransientStoreError
-from procezo_assets.orchestration import event_log, storage_faults
+from procezo_assets.orchestration import event_log, storage, storage_faults
 from procezo_assets.orchestration.event_log import EventLog, SqliteStorage
 from procezo_assets.orchestration.storage import _MAKING_TABLES
 from procezo_assets.orchestration.storage_faults import patiently, told_in_one_line
@@ -101,6 +103,56 @@ def test_tables_on_a_server_are_made_by_one_process_at_a_time(tmp_path, postgres
         finally:
             other.execute("SELECT pg_advisory_unlock(%s)", [_MAKING_TABLES])
         assert opening.result(60) >= 0
+
+
+def test_tables_that_another_process_makes_for_very_long_are_told_of_in_one_line(
+    tmp_path, postgres_url, monkeypatch
+):
+    home = SmallHome(tmp_path / "home", {"PROCEZO_DAGSTER_POSTGRES_URL": as_url(postgres_url)})
+    place("dagster.yaml", home.path / "dagster.yaml")
+    monkeypatch.setattr(storage, "TABLES_WAIT_S", 0.1)
+    told = (
+        r"^another process has been making tables .* for 0\.1 seconds; run again when it is done$"
+    )
+    with home.environment(), psycopg.connect(postgres_url) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [_MAKING_TABLES])
+        with pytest.raises(click.ClickException, match=told):
+            dg.DagsterInstance.get()
+
+
+def test_a_storage_that_another_process_makes_for_very_long_is_told_of_in_one_line(
+    tmp_path, monkeypatch
+):
+    home = SmallHome(tmp_path / "home")
+    place("dagster.yaml", home.path / "dagster.yaml")
+    monkeypatch.setattr(event_log, "TABLES_WAIT_S", 0.1)
+    lock = home.path / ".procezo" / "dagster-storage.lock"
+    lock.parent.mkdir(exist_ok=True)
+    told = rf"^another process has held {lock} for 0\.1 seconds; run again when it is done$"
+    with home.environment(), FileLock(lock), pytest.raises(click.ClickException, match=told):
+        dg.DagsterInstance.get()
+
+
+@pytest.mark.parametrize("taken", [".procezo", ".procezo/dagster-storage.lock", "history"])
+@pytest.mark.parametrize("command", ["procezo flow small", "dagster run list"])
+def test_a_storage_that_has_no_place_is_told_of_in_one_line(tmp_path, taken, command):
+    home = SmallHome(tmp_path / "home", {"DAGSTER_HOME": str(tmp_path / "elsewhere")})
+    home.write_flow(PARSE)
+    home.write_raw(DAYS[0])
+    place("dagster.yaml", tmp_path / "elsewhere" / "dagster.yaml")
+    path = tmp_path / "elsewhere" / taken
+    if taken.endswith(".lock"):
+        path.mkdir(parents=True)
+    else:
+        path.write_text("")
+
+    ended = home.command(*command.split())
+
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
+    (told,) = [line for line in ended.err.splitlines() if "Dagster's storage cannot be" in line]
+    assert str(path) in told
+    assert told.endswith("look at its disk and permissions")
 
 
 def test_what_a_run_begins_with_is_stored_for_each_stage_and_partition(tmp_path):

@@ -15,7 +15,7 @@ from killed_runs import Changes, left_behind
 from small_home import CLEAN, PARSE, SmallHome
 from warm import run_command
 
-from procezo_assets.portability import placing
+from procezo_assets.portability import importing, placing
 from procezo_assets.portability.importing import import_dataset
 from procezo_assets.portability.manifest import ArchiveError
 
@@ -139,6 +139,43 @@ def test_a_dataset_of_other_content_is_refused(archive, home, what):
     assert everything(home) == before
 
 
+@pytest.mark.parametrize("step", ["files_to_place", "_is_restored"])
+@pytest.mark.parametrize("same", [False, True])
+def test_a_dataset_that_comes_meanwhile_is_asked_of_again(
+    archive, home, tmp_path, monkeypatch, *, step, same
+):
+    theirs = SmallHome(tmp_path / "theirs")
+    restore(theirs, archive)
+    if not same:
+        next(theirs.home.dataset("DS").raw.iterdir()).write_text("theirs")
+    asked = getattr(importing, step)
+    calls = []
+
+    def meanwhile(*args, **kwargs):
+        found = asked(*args, **kwargs)
+        calls.append(found)
+        # the first of `_is_restored` is before unpacking, the second right before placing
+        if len(calls) == (2 if step == "_is_restored" else 1):
+            shutil.copytree(theirs.home.datasets, home.home.datasets, dirs_exist_ok=True)
+        return found
+
+    monkeypatch.setattr(importing, step, meanwhile)
+    if same:
+        assert "flows/small.json" in restore(home, archive).placed
+    else:
+        with pytest.raises(ArchiveError, match=r"dataset .DS. exists under .* with other content"):
+            restore(home, archive)
+        assert (home.path / "flows" / "small.json").read_text() == MINE
+    there, here = theirs.home.dataset("DS").path, home.home.dataset("DS").path
+    assert {path.relative_to(here): path.read_bytes() for path in files_in(here)} == {
+        path.relative_to(there): path.read_bytes() for path in files_in(there)
+    }
+
+
+def files_in(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 @pytest.mark.parametrize(
     ("file", "folder", "told"),
     [
@@ -224,3 +261,11 @@ def test_gone_files_that_no_scan_could_read_are_refused(archive, home, tmp_path,
     ):
         restore(home, path)
     assert list((home.path / "datasets").iterdir()) == []
+
+
+def test_gone_files_of_any_size_that_a_home_can_have_are_restored(archive, home, tmp_path):
+    path = shutil.copy(archive, tmp_path / "copy.tar.gz")
+    large = b"[" + b" " * 70 * 1024**2 + b"]"
+    with_members(path, {"dataset/10_parsed/gone.json": large})
+    restore(home, path)
+    assert (home.home.dataset("DS").path / "10_parsed" / "gone.json").stat().st_size == len(large)

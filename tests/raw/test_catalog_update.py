@@ -10,7 +10,7 @@ from filelock import FileLock
 from raw_folder import D24, D25, D26, NOW, Folder
 
 from procezo_assets.errors import RawFileError
-from procezo_assets.raw import containers, differences
+from procezo_assets.raw import containers, differences, gone
 from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.files import path_below
@@ -186,6 +186,25 @@ def test_a_damaged_memory_of_gone_files_is_no_empty_one(folder, damage):
     kept.write_text(damage if isinstance(damage, str) else json.dumps([{**entry, **damage}]))
     folder.dataset.catalog.unlink()
     with pytest.raises(RawFileError, match=r"gone\.json cannot be read: it is damaged; bring it"):
+        folder.source().scan()
+
+
+def test_a_memory_of_gone_files_is_no_larger_than_what_is_read(folder, monkeypatch):
+    paths = [folder.put(f"{name}.csv", D24) for name in ("a", "b")]
+    folder.put("c.csv", D25)
+    folder.source().scan()
+    paths[0].unlink()
+    folder.source().scan()
+    kept = folder.dataset.path / "10_parsed" / GONE_FILE
+    before = kept.read_bytes()
+    monkeypatch.setattr(gone, "_MOST_BYTES", len(before))
+    paths[1].unlink()
+    with pytest.raises(RawFileError, match=r"gone\.json would have .* bytes for 2 raw files that"):
+        folder.source().scan()
+    assert kept.read_bytes() == before
+    monkeypatch.setattr(gone, "_MOST_BYTES", 100)
+    told = rf"gone\.json cannot be read: it has {len(before):,} bytes, and 100 are the most; bring"
+    with pytest.raises(RawFileError, match=told):
         folder.source().scan()
 
 
