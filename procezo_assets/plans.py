@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -14,6 +15,7 @@ from procezo_assets.fitting import fit_is_due
 from procezo_assets.flows import Flow, Stage
 from procezo_assets.freshness import Stale, affected_days, known_days, stale_partitions
 from procezo_assets.parameters import Parameters
+from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.source import RawSource
 from procezo_assets.runs import raw_source, today
 from procezo_assets.stored_stages import StageListing
@@ -76,6 +78,7 @@ class Planner:
         full_replace: Whether everything is made anew, and fits where the flow says `"fit": true`.
         dry: Whether nothing is to be left behind but what the catalog learns.
         unreadable: Why raw files could not be read; their days are left as they are.
+        warnings: What became of raw files that are new or changed, where no day may tell of it.
     """
 
     flow: Flow
@@ -86,6 +89,7 @@ class Planner:
     full_replace: bool
     dry: bool = False
     unreadable: list[RawFileError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def plans(
         self,
@@ -135,7 +139,7 @@ class Planner:
         source = raw_source(self.flow, self.dataset, self.params, keep=not self.dry)
         if source is None:
             return None
-        source.scan()
+        self._warn_of_quarantine(source, source.scan())
         self.unreadable.extend(source.unreadable.values())
         known = known_days(self.flow, self.dataset, self.stages, listing)
         source.refuse_emptiness(known)
@@ -144,6 +148,18 @@ class Planner:
         if problem is not None and (not made or made - set(source.kept_days())):
             raise problem  # rather than leave nothing of what earlier runs made
         return source
+
+    def _warn_of_quarantine(self, source: RawSource, changes: Changes) -> None:
+        """A line that is no row changes no day, so that no run tells of it."""
+        reasons: Counter[str] = Counter()
+        for name in {*changes.new, *changes.changed} & source.files.keys():
+            reasons.update(source.files[name].quarantined)
+        if reasons:
+            told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+            self.warnings.append(
+                f"new or changed raw files have lines in quarantine ({told}): "
+                f"procezo quarantine {self.dataset.name}"
+            )
 
     def _days(self, source: RawSource | None, listing: StageListing | None) -> list[date]:
         """The days that raw rows or files of stages are of, within the flow's partitions."""

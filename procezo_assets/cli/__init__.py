@@ -102,7 +102,10 @@ def main() -> None:
     except ProcezoError as error:
         _fail(str(error), 1)
     except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted; what was finished stays, run again to go on", INTERRUPTED)
+        _fail(
+            "interrupted; what was finished stays: run again, a flow with --last, to go on",
+            INTERRUPTED,
+        )
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left, as `head` does
         sys.exit(1)

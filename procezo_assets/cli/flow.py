@@ -108,6 +108,9 @@ def flow(
             for plan in planner.plans(first, last, only_stale=only_stale)
         ]
         unreadable = [error for planner in planners for error in planner.unreadable]
+        if only_stale:  # else the runs tell of all lines
+            for warning in (warning for planner in planners for warning in planner.warnings):
+                click.echo(harmless(f"warning: {warning}"), err=True)
         if dry_run and plans:
             _print_plans(chosen, plans, output_format)
             return

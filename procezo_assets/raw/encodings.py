@@ -47,9 +47,7 @@ def narrow_encoding(head: bytes, params: ParseParameters) -> str:
     """UTF-8; or what Windows writes, in a file with a header where UTF-8 makes no sense."""
     if params.format == "kv_csv":
         return "utf-8"
-    text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(head)
-    broken = text.count("\ufffd")
-    if not broken or 2 * broken <= sum(character > "\x7f" for character in text):
+    if not _is_latin(head):
         return "utf-8"
     windows = any(byte in _C1 for byte in head)
     try:
@@ -57,6 +55,18 @@ def narrow_encoding(head: bytes, params: ParseParameters) -> str:
     except UnicodeDecodeError:
         return "latin-1"
     return "cp1252" if windows else "latin-1"
+
+
+def _is_latin(head: bytes) -> bool:
+    """Whether most lines beyond ASCII are no UTF-8, and the first of them is none.
+
+    A line of another encoding hardly ever is UTF-8 by chance. So names of columns that are tell of
+    all the file, however many damaged lines follow.
+    """
+    text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(head)
+    lines = [line for line in text.split("\n") if not line.isascii()]
+    broken = ["\ufffd" in line for line in lines]
+    return any(broken[:1]) and 2 * sum(broken) > len(broken)
 
 
 def transcode(path: Path, source: IO[bytes], target: IO[bytes], encoding: str) -> None:

@@ -196,6 +196,22 @@ def test_a_fit_waits_for_a_day_that_a_fault_stopped_in_the_run_before(home, tmp_
     assert home.digests() == undisturbed.digests()
 
 
+def test_last_tells_of_new_lines_that_are_no_rows_and_change_no_day(home):
+    home.write_flow(PARSE, CLEAN)
+    assert home.procezo("flow", "small").code == 0
+    with home.raw_file(f"DS-1_pil-90_{DAYS[0]}.csv").open("a") as file:
+        file.write("spoilt\n")
+    ended = home.procezo("flow", "small", "--last")
+    assert ended.code == 0
+    assert ended.err.splitlines() == [
+        (
+            "warning: new or changed raw files have lines in quarantine (timestamp 1): "
+            "procezo quarantine DS-1"
+        ),
+        "nothing to do: everything is up to date",
+    ]
+
+
 def test_a_fault_after_the_fit_is_made_stops_no_other_run(home):
     far = DAYS[-1] + timedelta(days=20)  # in a run of its own
     home.write_flow(PARSE, CLEAN, NORMALIZE_CLEAN)
@@ -239,7 +255,9 @@ def test_ctrl_c_is_one_line_and_the_next_run_goes_on(home):
     assert out == ""
     # click ends the line that a terminal shows ^C in
     lines = [line for line in err.splitlines() if line and not line.startswith("small: ")]
-    assert lines == ["procezo: interrupted; what was finished stays, run again to go on"], err
+    assert lines == [
+        "procezo: interrupted; what was finished stays: run again, a flow with --last, to go on"
+    ], err
     with home.instance() as instance:
         assert [run.is_finished for run in instance.get_runs()] == [True]
     left = [p.name for p in home.path.rglob("*") if "tmp" in p.name or p.suffix == ".part"]

@@ -181,6 +181,15 @@ def test_encodings(tmp_path, encoding, found):
     assert texts(tmp_path, text.encode(encoding), encoding=encoding) == text.splitlines()
 
 
+@pytest.mark.parametrize("damage", [b"\xff" * 60, b"\xff\n\xe9;\n" * 20, bytes(range(128, 256))])
+def test_damage_makes_no_other_encoding_of_names_that_are_utf8(tmp_path, damage):
+    lines = "ts,temp (°C)\n1,2\n".encode()
+    with opened(tmp_path, lines + damage) as raw:
+        assert raw.facts.encoding == "utf-8"
+    with opened(tmp_path, lines.decode().encode("latin-1") + damage) as raw:
+        assert raw.facts.encoding in {"latin-1", "cp1252"}
+
+
 def test_encodings_that_are_declared(tmp_path):
     text = "時刻,a\n1,2\n"
     assert texts(tmp_path, text.encode("shift_jis"), encoding="shift_jis") == text.splitlines()
