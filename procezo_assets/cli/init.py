@@ -11,7 +11,7 @@ import click
 
 from procezo_assets.cli.home import JsonObject, current_home, load
 from procezo_assets.datasets import Dataset
-from procezo_assets.errors import DatasetError, FlowError
+from procezo_assets.errors import DatasetError, DialectError, FlowError
 from procezo_assets.flows import LONGEST_FLOW_NAME, check_flow_name
 from procezo_assets.harmless import harmless
 from procezo_assets.raw.folder import find_files
@@ -106,7 +106,11 @@ def _fitting(
     )
     from procezo_assets.raw.inspection import inspect_file  # noqa: PLC0415
 
-    found = inspect_file(like, given)
+    try:
+        found = inspect_file(like, given)
+    except DialectError as error:  # there is no flow yet in which to set anything
+        hint = f"{error.hint}, by --params '{{\"NAME\": value}}'" if error.hint else ""
+        raise DialectError(error.reason, error.problem, hint) from None
     unused = [
         f"column '{column}' is left out of the flow: its first rows are {what}"
         for column, what in left_out(found, given).items()

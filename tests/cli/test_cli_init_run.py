@@ -143,7 +143,7 @@ def test_init_wants_to_know_what_the_file_cannot_decide(home, tmp_path):
     path.write_text("time,v\n03/04/2024 10:00,1\n03/05/2024 10:00,2\n")
     ended = home.procezo("init", "DS-2", "--like", str(path))
     assert ended.code == 1
-    assert "date_order" in ended.error
+    assert """set date_order to one of DMY, MDY, by --params '{"NAME": value}'""" in ended.error
     assert not (home.path / "flows").exists()
 
     ended = home.procezo("init", "DS-2", "--like", str(path), "--params", '{"date_order": "MDY"}')
