@@ -252,14 +252,14 @@ class CatalogUpdate:
         ]
         removed = sorted(name for name in gone if scan.known[name].removed_at is None)
         if self.removed == "drop" and scan.found.files:
+            self._empty_quarantine(scan, gone)  # first: nobody asks for what is forgotten again
             scan.days |= self.catalog.forget(gone) if gone else set()
-            self._empty_quarantine(scan, gone)
         else:
             touch = bool(scan.found.files)
             days = self.catalog.mark_removed(removed, scan.now, touch=touch)
             scan.days |= days if touch else set()
-            if removed and touch:
-                self._empty_quarantine(scan, sorted(set(removed) - self.catalog.gone().keys()))
+            if gone and touch:  # also those that a killed scan has marked and no more
+                self._empty_quarantine(scan, sorted(set(gone) - self.catalog.gone().keys()))
         return removed
 
     def _empty_quarantine(self, scan: Scan, names: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from unittest.mock import Mock
 
 import pytest
 from filelock import FileLock
@@ -11,6 +12,7 @@ from raw_folder import D24, D25, D26, NOW, Folder
 
 from procezo_assets.errors import RawFileError
 from procezo_assets.raw import containers, differences, gone
+from procezo_assets.raw.catalog_update import CatalogUpdate
 from procezo_assets.raw.changes import Changes
 from procezo_assets.raw.differences import Pace
 from procezo_assets.raw.files import path_below
@@ -282,6 +284,22 @@ def test_quarantine_follows_a_file_that_is_renamed(folder, removed):
 
     there = [quarantine_path(folder.dataset, "f", f"{n}_a_2026-01-24.csv").exists() for n in "xy"]
     assert there == [False, True]
+
+
+@pytest.mark.parametrize("removed", ["keep", "drop"])
+def test_quarantine_follows_a_file_though_a_scan_was_interrupted(folder, removed, monkeypatch):
+    path = folder.put("x_a_2026-01-24.csv", text="rebooting\n")
+    folder.put("b.csv", D24)
+    folder.source(removed=removed).scan()
+    path.rename(path.with_name("y_a_2026-01-24.csv"))
+    with monkeypatch.context() as patch:
+        patch.setattr(CatalogUpdate, "_empty_quarantine", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            folder.source(removed=removed).scan()
+
+    folder.source(removed=removed).scan()
+
+    assert not quarantine_path(folder.dataset, "f", "x_a_2026-01-24.csv").exists()
 
 
 def test_an_unreadable_file_stops_the_days_that_it_had(folder):
