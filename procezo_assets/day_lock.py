@@ -120,10 +120,11 @@ def _is_shared(file: IO[bytes]) -> bool:
 
 
 def remove_unfinished(dataset: Dataset) -> None:
-    """Remove what runs that were killed were writing."""
+    """Remove what runs that were killed were writing; what cannot be removed harms nobody."""
     for mark in dataset.lock(date.min).parent.glob(f"*{_UNFINISHED}"):
         day = date.fromisoformat(mark.stem)
-        with suppress(Timeout), FileLock(dataset.lock(day), timeout=0):  # or a run works on it
+        # or a run works on it
+        with suppress(Timeout, OSError), FileLock(dataset.lock(day), timeout=0):
             _remove_temporaries_of(dataset, day)
             mark.unlink(missing_ok=True)
 

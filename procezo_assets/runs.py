@@ -209,6 +209,8 @@ def run(work: Work) -> Iterator[Event]:
         for dataset, its in work.days.items():
             try:
                 used.enter_context(in_use(dataset))
+                remove_unfinished(dataset)
+                used.callback(remove_unfinished, dataset)  # of runs killed beside this one, too
                 days[dataset] = its
             except (DatasetError, OSError) as error:  # never another's trouble
                 stage = work.stages[0]
@@ -274,10 +276,9 @@ class _DatasetRun:
             yield from self._run_days(phase, days)
 
     def _begin(self) -> Iterator[Event]:
-        """Clean up and read the raw files; where that fails, so do the days that need it."""
+        """Read the raw files; where that fails, so do the days that need it."""
         first = self.stages[0]
         try:
-            remove_unfinished(self.dataset)
             scanned = self._scan() if first.treatment.kind == "source" else None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - never another dataset's trouble
             for day in self.work.days_through(self.dataset, first):

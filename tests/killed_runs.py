@@ -182,7 +182,8 @@ class KilledRuns:
         assert again.code == 0, again.err
         found, wanted = state_of(home, url), self.after[command]
         assert found == wanted, _differences(found, wanted)
-        assert left_behind(home.path) == []
+        left = left_behind(home.path)
+        assert left == [], f"left behind: {left}"
         nothing = home.procezo(*COMMANDS["last"])
         assert (nothing.code, "up to date" in nothing.err) == (0, True), nothing.err
         ledger = home.procezo("ledger", "DS-1")

@@ -20,6 +20,7 @@ from procezo_assets.datasets import Home
 from procezo_assets.errors import TransientStoreError
 from procezo_assets.stores import exports, warehouse_tables
 from procezo_assets.stores.loads import turn_to_load
+from procezo_assets.stores.replacing import temporary_name
 from procezo_assets.treatments.exportcsv import ExportcsvParameters, exportcsv
 
 POSTGRES = {"treatment": "to_postgres"}
@@ -66,6 +67,21 @@ def test_a_run_never_loads_older_rows_over_those_of_a_later_one(home, postgres_u
             'SELECT min("m0__raw__mean") > 400 FROM f.bio_signal_60s WHERE ts >= %s', [D2]
         ).fetchall()
     assert rows == [(True,)]
+
+
+def test_a_load_alone_cleans_up_after_a_run_that_was_killed(home):
+    flow = home.flow(PARSE, CLEAN, RESAMPLE, AGGREGATE, CSV)
+    home.raw_days(D1)
+    home.run_well(flow, D1)
+    dataset = home.home.dataset("DS")
+    folder = dataset.stage("40_aggregated") / f"domain=bio_signal/day={D1}"
+    left = temporary_name(folder / "x.parquet")
+    left.write_bytes(b"half")
+    dataset.lock(D1).with_suffix(".unfinished").touch()
+
+    home.run_well(flow, D1, stages=["exportcsv"])
+
+    assert not left.exists()
 
 
 def test_a_run_that_waited_exports_the_days_that_came_meanwhile(home):
